@@ -1,0 +1,93 @@
+"""Turn COYO-700M metadata into the training set you need.
+
+Every command of `coyo` is a function here, with the same name and the same settings:
+
+    import coyo_tools
+
+    coyo_tools.filter("metadata", "subset", min_clip_l14=0.25, max_watermark=0.3)
+    coyo_tools.download("subset", "shards", coyo_tools.DownloadSettings(image_size=256))
+    coyo_tools.score("shards", "scores", coyo_tools.ScoreSettings(columns=("image_phash",)))
+    coyo_tools.compare("scores", "subset", "comparison")
+    coyo_tools.report(["subset", "shards", "scores", "comparison"], "report.html")
+
+Importing this loads none of the heavy packages; each verb loads what it needs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from coyo_tools.verbs.compare import Comparison, compare
+    from coyo_tools.verbs.demo import demo
+    from coyo_tools.verbs.download import DownloadResult, download
+    from coyo_tools.verbs.filter import FilterResult, filter
+    from coyo_tools.verbs.inspect import Inspection, inspect
+    from coyo_tools.verbs.report import report
+    from coyo_tools.verbs.score import ScoreResult, score
+    from coyo_tools.words.config import (
+        CompareSettings,
+        DownloadSettings,
+        FilterSettings,
+        ReportSettings,
+        ScoreSettings,
+    )
+    from coyo_tools.words.errors import CoyoError
+
+_WHERE = {
+    "inspect": "verbs.inspect",
+    "Inspection": "verbs.inspect",
+    "filter": "verbs.filter",
+    "FilterResult": "verbs.filter",
+    "download": "verbs.download",
+    "DownloadResult": "verbs.download",
+    "score": "verbs.score",
+    "ScoreResult": "verbs.score",
+    "compare": "verbs.compare",
+    "Comparison": "verbs.compare",
+    "report": "verbs.report",
+    "demo": "verbs.demo",
+    "FilterSettings": "words.config",
+    "DownloadSettings": "words.config",
+    "ScoreSettings": "words.config",
+    "CompareSettings": "words.config",
+    "ReportSettings": "words.config",
+    "CoyoError": "words.errors",
+}
+
+__all__ = [
+    "CompareSettings",
+    "Comparison",
+    "CoyoError",
+    "DownloadResult",
+    "DownloadSettings",
+    "FilterResult",
+    "FilterSettings",
+    "Inspection",
+    "ReportSettings",
+    "ScoreResult",
+    "ScoreSettings",
+    "compare",
+    "demo",
+    "download",
+    "filter",
+    "inspect",
+    "report",
+    "score",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a verb, result or settings class on first use."""
+    if name not in _WHERE:
+        raise AttributeError(f"module 'coyo_tools' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f"coyo_tools.{_WHERE[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """The public names."""
+    return sorted(__all__)

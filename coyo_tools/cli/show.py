@@ -1,0 +1,95 @@
+"""What a person sees: aligned tables on stdout, a progress line on a terminal's stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from coyo_tools.words.progress import Listener, Progress, silent
+
+
+def print_json(document: Any) -> None:
+    """Exactly one JSON document on stdout. NaN and infinities become null."""
+    click.echo(json.dumps(_finite(document), indent=2, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and (value != value or value in (float("inf"), -float("inf"))):
+        return None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: Sequence[int] = (0,)) -> str:
+    """Columns separated by three spaces; `left` names those aligned left, the rest are right."""
+    lines = [list(head), *[list(row) for row in rows]]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
+    return "\n".join(
+        "   ".join(
+            cell.ljust(width) if i in left else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
+
+
+def count(number: int) -> str:
+    """12,345."""
+    return f"{number:,}"
+
+
+def size(number: float) -> str:
+    """Bytes in decimal units: 471.3 MB."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(number) < 1000:
+            return f"{number:,.0f} B" if unit == "B" else f"{number:,.1f} {unit}"
+        number /= 1000
+    return f"{number:,.2f} TB"
+
+
+def seconds(number: float) -> str:
+    """6.1 s, 4 min 10 s, 2 h 5 min."""
+    if number < 60:
+        return f"{number:.1f} s"
+    minutes, rest = divmod(round(number), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def listener() -> Listener:
+    """A progress line where stderr is a terminal, silence elsewhere."""
+    return _Line() if sys.stderr.isatty() else silent
+
+
+class _Line:
+    """One line, redrawn at most ten times a second, gone at the end."""
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+        self._drawn = 0.0
+
+    def __call__(self, step: Progress) -> None:
+        now = time.monotonic()
+        finished = step.total is not None and step.done >= step.total
+        if now - self._drawn < 0.1 and not finished:
+            return
+        self._drawn = now
+        text = "" if finished else self._text(step, now - self._started)
+        click.echo(f"\r\x1b[K{text}", nl=False, err=True)
+
+    def _text(self, step: Progress, elapsed: float) -> str:
+        of = f" of {step.total:,}" if step.total else ""
+        left = ""
+        if step.total and step.done:
+            left = f"  {seconds(elapsed * (step.total - step.done) / step.done)} left"
+        note = f"  {step.note}" if step.note else ""
+        return f"{step.verb}: {step.done:,}{of} {step.unit}{left}{note}"[:118]

@@ -1,0 +1,1 @@
+"""Machinery: storage, manifest, engine. Knows nothing of images or columns."""

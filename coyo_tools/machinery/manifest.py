@@ -1,0 +1,255 @@
+"""manifest.json: what an output folder holds, and out of what it was made.
+
+Written when a run begins (`"complete": false`) and again when it ends. It holds no time and no
+machine, so that an interrupted and continued run leaves the same bytes as an undisturbed one;
+times go to `runs.jsonl`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import platform
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from coyo_tools.machinery.storage import Folder
+from coyo_tools.words.errors import CorruptFile, SettingsConflict
+
+if TYPE_CHECKING:
+    import numpy as np
+
+MANIFEST = "manifest.json"
+RUNS = "runs.jsonl"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The content of manifest.json.
+
+    command: the verb. settings: those that shape the result, as plain data. inputs: url, bytes
+    and digest or revision of every input file. result: row counts, the funnel and whatever else
+    the verb counts. files: the folder's data files, in order. digest: see `digest_of_ids`.
+    """
+
+    command: str
+    settings: Mapping[str, Any]
+    inputs: Sequence[Mapping[str, Any]]
+    versions: Mapping[str, str] = field(default_factory=dict)
+    complete: bool = False
+    files: Sequence[str] = ()
+    result: Mapping[str, Any] = field(default_factory=dict)
+    digest: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, in the order a reader wants it."""
+        return {
+            "coyo_tools": FORMAT,
+            "command": self.command,
+            "complete": self.complete,
+            "settings": dict(self.settings),
+            "inputs": [dict(i) for i in self.inputs],
+            "versions": dict(self.versions),
+            "result": dict(self.result),
+            "files": list(self.files),
+            "digest": self.digest,
+        }
+
+
+def read_manifest(folder: Folder) -> Manifest | None:
+    """The folder's manifest, or None where it has none. Raises CorruptFile."""
+    try:
+        data = folder.read_json(MANIFEST)
+        fields = {k: data[k] for k in ("command", "settings", "inputs", "versions", "complete")}
+        return Manifest(**fields, files=data["files"], result=data["result"], digest=data["digest"])
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        raise CorruptFile(
+            "is no manifest of this tool",
+            where=folder.url_of(MANIFEST),
+            todo="choose another folder with -o",
+        ) from error
+
+
+@dataclass
+class Run:
+    """A run that writes one folder: begun, and to be finished. `done`: nothing is left to do."""
+
+    folder: Folder
+    manifest: Manifest
+    done: bool
+    started_at: float = field(default_factory=time.time)
+
+    def finish(
+        self, result: Mapping[str, Any], files: Sequence[str], digest: str | None
+    ) -> Manifest:
+        """Write the complete manifest, last of all files."""
+        begun = self.manifest
+        self.manifest = Manifest(
+            begun.command,
+            begun.settings,
+            begun.inputs,
+            begun.versions,
+            complete=True,
+            files=files,
+            result=result,
+            digest=digest,
+        )
+        self.folder.write_json(MANIFEST, self.manifest.to_json())
+        self._log()
+        return self.manifest
+
+    def _log(self) -> None:
+        entry = {
+            "command": self.manifest.command,
+            "started_at": round(self.started_at, 3),
+            "seconds": round(time.time() - self.started_at, 3),
+            "machine": f"{platform.system()} {platform.machine()}",
+        }
+        earlier = b""
+        with contextlib.suppress(FileNotFoundError):
+            earlier = self.folder.read_bytes(RUNS)
+        self.folder.write_bytes(RUNS, earlier + json.dumps(entry).encode() + b"\n")
+
+
+@contextlib.contextmanager
+def begin(
+    folder: Folder,
+    command: str,
+    settings: Mapping[str, Any],
+    inputs: Sequence[Mapping[str, Any]],
+    *,
+    versions: Mapping[str, str] | None = None,
+    overwrite: bool = False,
+) -> Iterator[Run]:
+    """Take the folder for this command, settings and inputs; keep others out meanwhile.
+
+    A folder that already holds the complete result gives a run that is `done`; one that holds
+    part of it is continued. Raises SettingsConflict where it belongs to something else (and
+    nothing is touched), FolderBusy, StorageError.
+    """
+    wanted = Manifest(command, settings, inputs, versions or tool_versions())
+    found = read_manifest(folder)
+    if found is None:
+        _refuse_strangers(folder, overwrite)
+    elif not overwrite:
+        _refuse_difference(folder, found, wanted)
+    folder.create()
+    with folder.lock():
+        folder.clean()
+        if found is not None and overwrite:
+            _empty(folder, found)
+            found = None
+        if found is None:
+            folder.write_json(MANIFEST, wanted.to_json())
+            found = wanted
+        yield Run(folder, found, done=found.complete)
+
+
+def _refuse_strangers(folder: Folder, overwrite: bool) -> None:
+    strangers = folder.names()
+    if strangers:
+        why = "--overwrite empties only folders this tool wrote" if overwrite else ""
+        raise SettingsConflict(
+            f"holds files that are not this tool's ({strangers[0]})",
+            where=folder.url,
+            todo="choose an empty or new folder with -o" + (f": {why}" if why else ""),
+        )
+
+
+def _refuse_difference(folder: Folder, found: Manifest, wanted: Manifest) -> None:
+    difference = difference_between(found, wanted)
+    if difference:
+        raise SettingsConflict(
+            f"belongs to a run with other settings: {difference}",
+            where=folder.url,
+            todo="choose another folder with -o, or start anew with --overwrite",
+        )
+
+
+def difference_between(found: Manifest, wanted: Manifest) -> str | None:
+    """The first differences of two manifests as a phrase; None where the same run made both."""
+    if found.command != wanted.command:
+        return f"it was made by `coyo {found.command}`, this is `coyo {wanted.command}`"
+    asked = json.loads(json.dumps(wanted.settings))
+    names = [n for n in {**found.settings, **asked} if found.settings.get(n) != asked.get(n)]
+    if names:
+        return "; ".join(
+            f"{n} was {_brief(found.settings.get(n))}, is {_brief(asked.get(n))}" for n in names[:3]
+        )
+    return _input_difference(found.inputs, json.loads(json.dumps(list(wanted.inputs))))
+
+
+def _brief(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _input_difference(found: Sequence[Any], wanted: Sequence[Any]) -> str | None:
+    if list(found) == list(wanted):
+        return None
+    if len(found) != len(wanted):
+        return f"its input had {len(found)} files, this one has {len(wanted)}"
+    for old, new in zip(found, wanted, strict=True):
+        if old != new:
+            names = [n for n in {**old, **new} if old.get(n) != new.get(n)]
+            return f"input {new.get('name', new)} differs in {', '.join(names)}"
+    return None
+
+
+def _empty(folder: Folder, found: Manifest) -> None:
+    """Remove what the manifest's run wrote, the manifest first: then the rest is no result."""
+    folder.delete(MANIFEST)
+    own = set(found.files)
+    suffixes = (".parquet", ".tar", ".json", ".jsonl", ".npy", ".i64")
+    for name in folder.names():
+        if name in own or name.endswith(suffixes):
+            folder.delete(name)
+
+
+def tool_versions() -> dict[str, str]:
+    """Versions of this tool and of the libraries that shape its bytes."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    versions = {}
+    for package in ("coyo-tools", "polars", "pyarrow", "numpy", "pillow"):
+        with contextlib.suppress(PackageNotFoundError):
+            versions[package] = version(package)
+    return versions
+
+
+def digest_of_ids(runs: Sequence[np.ndarray[Any, Any]], chunk_rows: int = 1 << 20) -> str:
+    """`sha256:` and the hex digest over all ids, sorted, as little-endian int64.
+
+    runs: int64 arrays, each sorted (memory maps are fine). Memory stays near `chunk_rows` ids,
+    whatever the sum of the runs, because they are merged range by range. No ids at all give the
+    digest of nothing.
+    """
+    import numpy as np
+
+    digest = hashlib.sha256()
+    position = [0] * len(runs)
+    while any(p < len(run) for p, run in zip(position, runs, strict=True)):
+        bound = _next_bound(runs, position, chunk_rows)
+        pieces = []
+        for index, run in enumerate(runs):
+            end = int(np.searchsorted(run, bound, side="right"))
+            pieces.append(np.asarray(run[position[index] : end]))
+            position[index] = end
+        merged = np.sort(np.concatenate(pieces)).astype("<i8", copy=False)
+        digest.update(merged.tobytes())
+    return f"sha256:{digest.hexdigest()}"
+
+
+def _next_bound(
+    runs: Sequence[np.ndarray[Any, Any]], position: Sequence[int], chunk_rows: int
+) -> int:
+    """An id such that at most about `chunk_rows` unread ids are at or below it."""
+    left = [(run, p) for run, p in zip(runs, position, strict=True) if p < len(run)]
+    step = max(1, chunk_rows // len(left))
+    return min(int(run[min(p + step, len(run)) - 1]) for run, p in left)

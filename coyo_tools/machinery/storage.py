@@ -1,0 +1,291 @@
+"""Where bytes live: local folders, object stores, the hub. Whole files or none.
+
+A file is written under a temporary name beside its place and renamed once it is complete and
+flushed; on an object store it is written locally and uploaded in one piece. Whoever looks sees
+the whole file or none of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import secrets
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from coyo_tools.words.errors import (
+    CoyoError,
+    FolderBusy,
+    MissingExtra,
+    SourceNotFound,
+    StorageError,
+)
+
+TEMPORARY = ".coyo-tmp"
+LOCK = ".coyo.lock"
+_EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
+
+
+def is_remote(url: str) -> bool:
+    """Whether `url` names something that is not a local path."""
+    return "://" in url and not url.startswith("file://")
+
+
+def local_path(url: str) -> Path:
+    """The path a local url or path stands for, `~` expanded."""
+    return Path(url.removeprefix("file://")).expanduser()
+
+
+def filesystem(url: str) -> tuple[Any, str]:
+    """The fsspec file system that serves `url`, and the path within it. Raises MissingExtra."""
+    import fsspec
+
+    scheme = url.split("://", 1)[0]
+    try:
+        fs, path = fsspec.core.url_to_fs(url)
+    except ImportError as error:
+        extra = _EXTRAS.get(scheme)
+        if extra is None:
+            raise StorageError(f"{scheme}:// is not a known place", where=url) from error
+        raise MissingExtra.of(extra, f"{scheme}://") from error
+    except ValueError as error:
+        raise StorageError(f"{scheme}:// is not a known place", where=url) from error
+    return fs, path
+
+
+@contextlib.contextmanager
+def storage_errors(where: str) -> Iterator[None]:
+    """Turn what the system says about writing into one sentence."""
+    try:
+        yield
+    except CoyoError:
+        raise
+    except OSError as error:
+        raise _storage_error(error, where) from error
+
+
+def _storage_error(error: OSError, where: str) -> StorageError:
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT:
+            return StorageError(
+                "no space left on the device",
+                where=where,
+                todo="free some and run the same command again: it goes on where it stopped",
+            )
+        case errno.EACCES | errno.EPERM | errno.EROFS:
+            return StorageError(
+                "cannot be written: permission denied or read-only",
+                where=where,
+                todo="choose another folder with -o",
+            )
+        case errno.ENOTDIR | errno.EEXIST:
+            return StorageError(
+                "is in the way: a file, not a folder", where=where, todo="choose another name"
+            )
+    return StorageError(f"cannot be written: {error.strerror or error}", where=where)
+
+
+class Folder:
+    """An output folder, local or remote. `name` arguments are relative and use `/`."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/") or "/"
+
+    def url_of(self, name: str) -> str:
+        """The url or path of a file in this folder."""
+        return f"{self.url}/{name}"
+
+    def create(self) -> None:
+        """Make the folder where it is absent. Raises StorageError."""
+
+    def exists(self, name: str) -> bool:
+        """Whether the file is there, complete."""
+        raise NotImplementedError
+
+    def names(self) -> list[str]:
+        """Names of the files directly in this folder, sorted; [] where it is absent."""
+        raise NotImplementedError
+
+    def read_bytes(self, name: str) -> bytes:
+        """The file's bytes. Raises FileNotFoundError."""
+        raise NotImplementedError
+
+    def delete(self, name: str) -> None:
+        """Remove the file if it is there."""
+        raise NotImplementedError
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[Path]:
+        """A local path to write to; it becomes `name` when the block ends without an error."""
+        raise NotImplementedError
+        yield
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep other runs out while the block lasts. Raises FolderBusy."""
+        yield
+
+    def clean(self) -> None:
+        """Remove what an interrupted run left under temporary names."""
+
+    def write_bytes(self, name: str, data: bytes) -> None:
+        """Write the whole file or nothing. Raises StorageError."""
+        with self.stage(name) as path, storage_errors(self.url_of(name)):
+            path.write_bytes(data)
+
+    def read_json(self, name: str) -> Any:
+        """The file's content as JSON. Raises FileNotFoundError."""
+        return json.loads(self.read_bytes(name))
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Write `value` as indented JSON with a newline at its end."""
+        self.write_bytes(name, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
+
+
+class LocalFolder(Folder):
+    """A folder of this machine's file system."""
+
+    def __init__(self, url: str) -> None:
+        self.path = local_path(url)
+        super().__init__(str(self.path))
+
+    def create(self) -> None:
+        """Make the folder and its parents."""
+        with storage_errors(self.url):
+            self.path.mkdir(parents=True, exist_ok=True)
+
+    def exists(self, name: str) -> bool:
+        """Whether the file is there."""
+        return (self.path / name).is_file()
+
+    def names(self) -> list[str]:
+        """Files directly in the folder, temporary ones left out."""
+        if not self.path.is_dir():
+            return []
+        found = (p.name for p in self.path.iterdir() if p.is_file())
+        return sorted(n for n in found if not n.endswith(TEMPORARY) and n != LOCK)
+
+    def read_bytes(self, name: str) -> bytes:
+        """The file's bytes."""
+        return (self.path / name).read_bytes()
+
+    def delete(self, name: str) -> None:
+        """Remove the file if it is there."""
+        with storage_errors(self.url_of(name)):
+            (self.path / name).unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[Path]:
+        """A temporary file beside the target, flushed to the disk and renamed at the end."""
+        target = self.path / name
+        temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}{TEMPORARY}")
+        try:
+            with storage_errors(str(target)):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                yield temporary
+                _flush(temporary)
+                temporary.replace(target)
+        except BaseException:
+            with contextlib.suppress(OSError):  # the first error is the one to tell
+                temporary.unlink(missing_ok=True)
+            raise
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """An advisory lock on a hidden file; the system frees it however the process ends."""
+        import fcntl
+
+        with storage_errors(self.url):
+            handle = (self.path / LOCK).open("w")
+        with handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise FolderBusy(
+                    "another run is writing here", where=self.url, todo="wait for it, or stop it"
+                ) from error
+            except OSError as error:
+                # Some network file systems have no locks; then the user has to take care.
+                if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+                    raise _storage_error(error, self.url) from error
+            yield
+
+    def clean(self) -> None:
+        """Remove temporary files, at any depth."""
+        for leftover in self.path.rglob(f".*{TEMPORARY}"):
+            leftover.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class RemoteFolder(Folder):
+    """A folder of an object store or the hub, through fsspec. It takes no lock."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self._fs, self._root = filesystem(self.url)
+        if not hasattr(self._fs, "put_file") or url.startswith(("http://", "https://")):
+            raise StorageError("is read-only", where=url, todo="choose another folder with -o")
+
+    def _path(self, name: str) -> str:
+        return f"{self._root.rstrip('/')}/{name}"
+
+    def exists(self, name: str) -> bool:
+        """Whether the object is there."""
+        self._fs.invalidate_cache()
+        return bool(self._fs.isfile(self._path(name)))
+
+    def names(self) -> list[str]:
+        """Objects directly under the prefix."""
+        self._fs.invalidate_cache()
+        try:
+            entries = self._fs.ls(self._root, detail=True)
+        except FileNotFoundError:
+            return []
+        return sorted(e["name"].rsplit("/", 1)[-1] for e in entries if e["type"] == "file")
+
+    def read_bytes(self, name: str) -> bytes:
+        """The object's bytes."""
+        return bytes(self._fs.cat_file(self._path(name)))
+
+    def delete(self, name: str) -> None:
+        """Remove the object if it is there."""
+        with contextlib.suppress(FileNotFoundError), storage_errors(self.url_of(name)):
+            self._fs.rm_file(self._path(name))
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[Path]:
+        """A local temporary file, uploaded in one piece at the end."""
+        with tempfile.TemporaryDirectory(prefix="coyo-") as scratch:
+            temporary = Path(scratch) / "staged"
+            with storage_errors(self.url_of(name)):
+                yield temporary
+                self._fs.put_file(str(temporary), self._path(name))
+
+
+def folder_at(url: str | os.PathLike[str]) -> Folder:
+    """The folder at a path or url; nothing is created or read yet."""
+    place = os.fspath(url)
+    return RemoteFolder(place) if is_remote(place) else LocalFolder(place)
+
+
+def read_bytes(url: str | os.PathLike[str]) -> bytes:
+    """A whole small file, local or remote. Raises SourceNotFound."""
+    place = os.fspath(url)
+    try:
+        if is_remote(place):
+            fs, path = filesystem(place)
+            return bytes(fs.cat_file(path))
+        return local_path(place).read_bytes()
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise SourceNotFound("no such file", where=place) from error

@@ -1,0 +1,1 @@
+"""Pieces: rules, fetching, images, shards, scores. Plain functions, most of them pure."""

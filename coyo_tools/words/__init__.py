@@ -1,0 +1,1 @@
+"""Words: schema, errors, settings. The vocabulary that every other layer speaks."""

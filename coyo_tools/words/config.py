@@ -1,0 +1,254 @@
+"""Settings: one frozen dataclass a verb, declared once.
+
+A field made with `option()` carries its help, range and flag. The command line, the
+environment variables, the manifest and docs/cli.md are all read from these declarations. A
+setting with `affects_result=False` (how many processes, which device ...) may change between a
+run and its continuation; every other one belongs to the folder it wrote.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from coyo_tools.words.errors import SettingsError
+
+DEFAULT_SOURCE = "hf://datasets/kakaobrain/coyo-700m"
+
+
+@dataclass(frozen=True)
+class Option:
+    """What the command line and the docs need to know of one setting."""
+
+    help: str
+    choices: tuple[str, ...] = ()
+    minimum: float | None = None
+    maximum: float | None = None
+    flag: str | None = None  # where it is not the field's name with dashes
+    negative_flag: str | None = None  # for booleans: --honor-opt-out/--ignore-opt-out
+    multiple: bool = False
+    metavar: str | None = None
+    affects_result: bool = True
+
+
+def option(default: Any, help: str, **rest: Any) -> Any:
+    """A dataclass field that is also a command line option; see `Option` for `rest`."""
+    return field(default=default, metadata={"option": Option(help, **rest)})
+
+
+def options_of(settings: type[Any]) -> dict[str, Option]:
+    """The options a settings class declares, by field name, in order."""
+    return {
+        f.name: f.metadata["option"] for f in dataclasses.fields(settings) if "option" in f.metadata
+    }
+
+
+def check_ranges(settings: Any) -> None:
+    """Raise SettingsError where a value lies outside the range its option declares."""
+    for name, spec in options_of(type(settings)).items():
+        _check_value(spec.flag or "--" + name.replace("_", "-"), getattr(settings, name), spec)
+
+
+def _check_value(flag: str, value: Any, spec: Option) -> None:
+    if spec.choices and not spec.multiple and value is not None and value not in spec.choices:
+        raise SettingsError(f"{value!r} is none of {', '.join(spec.choices)}", where=flag)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return
+    if spec.minimum is not None and value < spec.minimum:
+        raise SettingsError(f"{value} is below {spec.minimum:g}, the smallest allowed", where=flag)
+    if spec.maximum is not None and value > spec.maximum:
+        raise SettingsError(f"{value} is above {spec.maximum:g}, the largest allowed", where=flag)
+
+
+def as_json(settings: Any, *, result_only: bool = True) -> dict[str, Any]:
+    """Plain data for the manifest. result_only: leave out what cannot change the result."""
+    specs = options_of(type(settings))
+    return {
+        f.name: _plain(getattr(settings, f.name))
+        for f in dataclasses.fields(settings)
+        if not result_only or f.name not in specs or specs[f.name].affects_result
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return value
+
+
+SCHEMA_CHOICES = ("auto", "coyo", "laion", "datacomp", "coyo-labeled")
+_SCHEMA_HELP = "Whose column names the source has; auto recognises them."
+
+
+@dataclass(frozen=True)
+class FilterSettings:
+    """What `filter` keeps.
+
+    rules: in order, each a mapping of one rule to its value as a recipe writes it, such as
+    `{"min_clip_l14": 0.25}` or `{"where": "num_faces = 0"}`; `docs/rules.md` lists them.
+    """
+
+    rules: tuple[Mapping[str, Any], ...] = ()
+    columns: tuple[str, ...] | None = option(
+        None, "Write only these columns, comma-separated, in this order.", metavar="A,B"
+    )
+    limit_files: int | None = option(
+        None, "Read only the first N files of the source.", minimum=1, metavar="N"
+    )
+    schema: str = option("auto", _SCHEMA_HELP, choices=SCHEMA_CHOICES)
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+
+@dataclass(frozen=True)
+class DownloadSettings:
+    """How `download` fetches, resizes and packs. Sizes in px or bytes, times in seconds."""
+
+    image_size: int = option(384, "Target size, px.", minimum=1)
+    resize: str = option(
+        "keep_ratio",
+        "keep_ratio: the shorter side becomes --image-size; keep_ratio_largest: the longer; "
+        "center_crop and border: square; no: as fetched.",
+        choices=("keep_ratio", "keep_ratio_largest", "center_crop", "border", "no"),
+    )
+    only_shrink: bool = option(
+        True,
+        "Leave pictures that are smaller than the target as they are.",
+        negative_flag="--always-resize",
+    )
+    interpolation: str = option(
+        "area",
+        "How pixels are averaged when shrinking.",
+        choices=("area", "nearest", "linear", "cubic", "lanczos"),
+    )
+    format: str = option("jpg", "Format of the stored pictures.", choices=("jpg", "png", "webp"))
+    quality: int = option(
+        95, "JPEG and WebP quality; for PNG the effort, 0 to 9.", minimum=0, maximum=100
+    )
+    keep_original_bytes: bool = option(
+        False, "Store the fetched bytes untouched where no resize is needed."
+    )
+    samples_per_shard: int = option(10_000, "Rows a shard.", minimum=1)
+    timeout_s: float = option(
+        10.0,
+        "Deadline of a whole request, redirects and body included.",
+        flag="--timeout",
+        minimum=0.1,
+        metavar="SECONDS",
+    )
+    retries: int = option(1, "Further tries of a row whose failure may pass.", minimum=0)
+    max_bytes: int = option(50_000_000, "Largest answer that is read.", minimum=1)
+    max_pixels: int = option(
+        100_000_000, "Largest picture that is decoded, from its header.", minimum=1
+    )
+    user_agent: str | None = option(
+        None, "User-Agent sent; the default names this tool and its version.", metavar="TEXT"
+    )
+    honor_opt_out: bool = option(
+        True,
+        "Record, but do not store, pictures whose X-Robots-Tag says noai, noimageai, noindex "
+        "or noimageindex.",
+        negative_flag="--ignore-opt-out",
+    )
+    robots: bool = option(False, "Obey each host's robots.txt.", negative_flag="--no-robots")
+    allow_private_addresses: bool = option(
+        False, "Also fetch from private, loopback and link-local addresses (a local mirror)."
+    )
+    block_list: str | None = option(
+        None,
+        "A file of hosts, urls and sha256 or image_phash values, one a line, never to be stored.",
+        metavar="FILE",
+    )
+    verify_phash: bool = option(
+        False,
+        "Hash each fetched original: adds image_phash_now, phash_distance and drift "
+        "(same, drifted, replaced).",
+    )
+    schema: str = option("auto", _SCHEMA_HELP, choices=SCHEMA_CHOICES)
+    processes: int | None = option(
+        None, "Worker processes; default one a core.", minimum=1, affects_result=False
+    )
+    connections: int = option(
+        128, "Connections a process keeps busy.", minimum=1, affects_result=False
+    )
+    per_host: int = option(
+        32, "Connections a process opens to one host.", minimum=1, affects_result=False
+    )
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+        if self.format == "png" and self.quality > 9:
+            object.__setattr__(self, "quality", 6)
+
+
+@dataclass(frozen=True)
+class ScoreSettings:
+    """Which columns `score` recomputes, and with what."""
+
+    columns: tuple[str, ...] = option(
+        (),
+        "Column to compute; repeatable. `coyo score --list` prints them all.",
+        flag="--column",
+        multiple=True,
+        metavar="COLUMN",
+    )
+    weights: tuple[str, ...] = option(
+        (),
+        "Weights file for a column, instead of the usual download; repeatable.",
+        multiple=True,
+        metavar="COLUMN=PATH",
+    )
+    precision: str = option("fp32", "Arithmetic of the models.", choices=("fp32", "fp16", "bf16"))
+    schema: str = option("auto", _SCHEMA_HELP, choices=SCHEMA_CHOICES)
+    device: str = option(
+        "auto", "auto, cpu, cuda, or a list such as cuda:0,cuda:1.", affects_result=False
+    )
+    batch_size: int = option(32, "Pictures a model sees at once.", minimum=1, affects_result=False)
+    workers: int | None = option(
+        None,
+        "Threads or processes that decode; default one a core.",
+        minimum=1,
+        affects_result=False,
+    )
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+        if not self.columns:
+            raise SettingsError(
+                "no column named", where="score", todo="add -c COLUMN; `coyo score --list` has them"
+            )
+
+
+@dataclass(frozen=True)
+class CompareSettings:
+    """What `compare` looks at."""
+
+    columns: tuple[str, ...] = option(
+        (),
+        "Compare only these; default every column both sides have.",
+        flag="--column",
+        multiple=True,
+        metavar="COLUMN",
+    )
+    schema: str = option("auto", _SCHEMA_HELP, choices=SCHEMA_CHOICES)
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+
+@dataclass(frozen=True)
+class ReportSettings:
+    """What `report` draws."""
+
+    gallery: int = option(60, "Pictures in the gallery.", minimum=0, maximum=2000)
+    max_rows: int = option(
+        1_000_000, "Rows read for the histograms; more are sampled by row group.", minimum=1
+    )
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
