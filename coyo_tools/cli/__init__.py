@@ -28,10 +28,16 @@ COMMANDS: dict[str, str] = {
 class _Commands(click.Group):
     """A group whose commands are imported on use; errors become one sentence here."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
+        """The commands, in the order of the data's way."""
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(
+        self,
+        ctx: click.Context,
+        cmd_name: str,  # noqa: ARG002  click's signature
+    ) -> click.Command | None:
+        """Import the module of that name and take its command."""
         if cmd_name not in COMMANDS:
             return None
         command = import_module(f"coyo_tools.cli.{cmd_name}").command
@@ -41,6 +47,7 @@ class _Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
+        """An unknown command is answered with the nearest known one."""
         from coyo_tools.words.errors import nearest
 
         name = args[0]
@@ -50,7 +57,11 @@ class _Commands(click.Group):
             raise click.UsageError(f"No command {name!r}.{hint}", ctx)
         return super().resolve_command(ctx, args)
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(
+        self,
+        ctx: click.Context,  # noqa: ARG002  click's signature
+        formatter: click.HelpFormatter,
+    ) -> None:
         """The table above, in the order of the data's way, without importing a command."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))

@@ -11,6 +11,7 @@ needs no `if __name__ == "__main__"`. They end when the parent does, however it 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pickle
@@ -21,6 +22,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, Pipe, wait
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from coyo_tools.words.errors import CoyoError, EngineError
@@ -100,7 +102,7 @@ class _Fleet:
 
     def _start(self) -> None:
         mine, theirs = Pipe()
-        path = json.dumps([p or os.getcwd() for p in sys.path])
+        path = json.dumps([p or str(Path.cwd()) for p in sys.path])
         code = (
             f"import sys; sys.path[:] = {path}; "
             f"from coyo_tools.machinery.engine import worker_main; worker_main({theirs.fileno()})"
@@ -148,10 +150,9 @@ class _Fleet:
         self._send(worker, (index, self._open[index]))
 
     def _send(self, worker: _Worker, message: Any) -> None:
-        try:
+        # Where it has died, the next recv says so and its units go to another.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             worker.pipe.send(message)
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # it has died: the next recv says so and its units go to another
 
     def _take(self) -> int | None:
         if self._again:

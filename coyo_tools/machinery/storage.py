@@ -13,6 +13,7 @@ import json
 import os
 import secrets
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,7 @@ def _storage_error(error: OSError, where: str) -> StorageError:
     return StorageError(f"cannot be written: {error.strerror or error}", where=where)
 
 
-class Folder:
+class Folder(ABC):
     """An output folder, local or remote. `name` arguments are relative and use `/`."""
 
     def __init__(self, url: str) -> None:
@@ -99,36 +100,35 @@ class Folder:
         """The url or path of a file in this folder."""
         return f"{self.url}/{name}"
 
+    @abstractmethod
     def create(self) -> None:
         """Make the folder where it is absent. Raises StorageError."""
 
+    @abstractmethod
     def exists(self, name: str) -> bool:
         """Whether the file is there, complete."""
-        raise NotImplementedError
 
+    @abstractmethod
     def names(self) -> list[str]:
         """Names of the files directly in this folder, sorted; [] where it is absent."""
-        raise NotImplementedError
 
+    @abstractmethod
     def read_bytes(self, name: str) -> bytes:
         """The file's bytes. Raises FileNotFoundError."""
-        raise NotImplementedError
 
+    @abstractmethod
     def delete(self, name: str) -> None:
         """Remove the file if it is there."""
-        raise NotImplementedError
 
-    @contextlib.contextmanager
-    def stage(self, name: str) -> Iterator[Path]:
+    @abstractmethod
+    def stage(self, name: str) -> contextlib.AbstractContextManager[Path]:
         """A local path to write to; it becomes `name` when the block ends without an error."""
-        raise NotImplementedError
-        yield
 
-    @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
+    @abstractmethod
+    def lock(self) -> contextlib.AbstractContextManager[None]:
         """Keep other runs out while the block lasts. Raises FolderBusy."""
-        yield
 
+    @abstractmethod
     def clean(self) -> None:
         """Remove what an interrupted run left under temporary names."""
 
@@ -236,6 +236,17 @@ class RemoteFolder(Folder):
         self._fs, self._root = filesystem(self.url)
         if not hasattr(self._fs, "put_file") or url.startswith(("http://", "https://")):
             raise StorageError("is read-only", where=url, todo="choose another folder with -o")
+
+    def create(self) -> None:
+        """Nothing to do: prefixes of an object store need no making."""
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """No lock: object stores have none. Uploads are whole, so two runs waste work, no data."""
+        yield
+
+    def clean(self) -> None:
+        """Nothing to do: an upload that was cut off left no object."""
 
     def _path(self, name: str) -> str:
         return f"{self._root.rstrip('/')}/{name}"

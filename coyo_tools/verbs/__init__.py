@@ -1,1 +1,1 @@
-"""Verbs: the public API. Each plans units of work, runs them on an engine and writes the manifest."""
+"""Verbs: the public API. Each plans units of work, runs them on an engine, keeps the manifest."""
