@@ -1,0 +1,63 @@
+"""image_phash: the 64-bit perceptual hash COYO publishes, as 16 hex digits.
+
+It is `imagehash.phash` with hash_size 8 and highfreq_factor 4, of the picture as Pillow opens
+it: the first frame, no EXIF rotation, before any resize. Two hashes of pictures that differ
+have an even distance, because half of each hash's bits are set.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+HEX_DIGITS = 16
+SAME_AT_MOST = 8  # bits: resizing and re-encoding move a hash by fewer
+DRIFTED_AT_MOST = 16  # bits: unrelated pictures differ by more
+SAME, DRIFTED, REPLACED, UNKNOWN = "same", "drifted", "replaced", "unknown"
+
+
+def phash_hex(image: Image.Image) -> str:
+    """The hash of an open picture, 16 lower-case hex digits; equal to `str(imagehash.phash(i))`.
+
+    Raises what Pillow raises where the picture does not decode.
+    """
+    import imagehash
+
+    with warnings.catch_warnings():
+        # Palette pictures with transparency: Pillow advises RGBA, but the published hashes
+        # are of what it gives without.
+        warnings.simplefilter("ignore", UserWarning)
+        return str(imagehash.phash(image))
+
+
+def phash_of_bytes(data: bytes) -> str:
+    """The hash of an encoded picture. Raises what Pillow raises where it does not decode."""
+    from PIL import Image
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        with Image.open(io.BytesIO(data)) as image:
+            return phash_hex(image)
+
+
+def distance(a: str, b: str) -> int:
+    """Bits in which two hashes differ, 0 to 64. Raises ValueError where one is no hash."""
+    if len(a) != HEX_DIGITS or len(b) != HEX_DIGITS:
+        raise ValueError(f"not two hashes of {HEX_DIGITS} hex digits: {a!r}, {b!r}")
+    return (int(a, 16) ^ int(b, 16)).bit_count()
+
+
+def drift(bits: int) -> str:
+    """What a distance says of a picture that was fetched again: same, drifted or replaced.
+
+    At most 8 bits is the same picture, resized or encoded anew; 9 to 16 one that was changed;
+    more is another picture.
+    """
+    if bits <= SAME_AT_MOST:
+        return SAME
+    return DRIFTED if bits <= DRIFTED_AT_MOST else REPLACED
