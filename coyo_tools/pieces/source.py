@@ -12,13 +12,14 @@ import os
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from coyo_tools.machinery.manifest import Manifest, read_manifest
 from coyo_tools.machinery.storage import filesystem, folder_at, is_remote, local_path
+from coyo_tools.pieces import hub
 from coyo_tools.words.errors import (
     CorruptFile,
     LfsPointer,
@@ -75,11 +76,13 @@ def find(source: str | os.PathLike[str], *, schema: str = "auto") -> Source:
     finished the folder.
     """
     url = os.fspath(source).rstrip("/") or "/"
+    if url.startswith(hub.SCHEME):
+        return _on_the_hub(url, schema)
     if url.endswith(".parquet") and not _GLOB & set(url):
         return Source(url, (_single(url),), schema)
     if _GLOB & set(url) and not _exists(url):
         return Source(url, _globbed(url), schema)
-    manifest = None if url.startswith(("hf://", "http")) else read_manifest(folder_at(url))
+    manifest = None if url.startswith("http") else read_manifest(folder_at(url))
     if manifest is not None and not manifest.complete:
         raise SourceError(
             f"`coyo {manifest.command}` has not finished this folder",
@@ -87,6 +90,13 @@ def find(source: str | os.PathLike[str], *, schema: str = "auto") -> Source:
             todo="run that command again first: it goes on where it stopped",
         )
     return Source(url, _in_folder(url, manifest), schema, manifest)
+
+
+def _on_the_hub(url: str, schema: str) -> Source:
+    pinned, commit = hub.pin(url)
+    with hub.hub_errors(url):
+        parts = _globbed(pinned) if _GLOB & set(pinned) else _in_folder(pinned, None)
+    return Source(pinned, tuple(replace(p, revision=commit) for p in parts), schema)
 
 
 def _exists(url: str) -> bool:
@@ -105,8 +115,7 @@ def _single(url: str) -> Part:
 
 
 def _part(url: str, name: str, info: Mapping[str, Any]) -> Part:
-    commit = info.get("last_commit")
-    return Part(url, name, int(info.get("size") or 0), getattr(commit, "oid", None))
+    return Part(url, name, int(info.get("size") or 0))
 
 
 def _globbed(url: str) -> tuple[Part, ...]:
@@ -114,9 +123,17 @@ def _globbed(url: str) -> tuple[Part, ...]:
     found = {p: i for p, i in fs.glob(path, detail=True).items() if i["type"] == "file"}
     if not found:
         raise SourceNotFound("no file matches", where=url, todo="check the pattern")
-    prefix = os.path.commonpath([os.path.dirname(p) for p in found])  # noqa: PTH120  may be a url's
+    return _parts(url, found)
+
+
+def _parts(url: str, found: Mapping[str, Mapping[str, Any]]) -> tuple[Part, ...]:
+    """In path order, named by what follows the folder they have in common."""
+    if not found:
+        return ()
+    common = str(PurePosixPath(os.path.commonpath([PurePosixPath(p).parent for p in found])))
     return tuple(
-        _part(_with_scheme(url, p), _flat_name(p, prefix), found[p]) for p in sorted(found)
+        _part(_with_scheme(url, p), _relative(p, common).replace("/", "__"), found[p])
+        for p in sorted(found)
     )
 
 
@@ -134,7 +151,7 @@ def _in_folder(url: str, manifest: Manifest | None) -> tuple[Part, ...]:
         raise SourceNotFound(
             "holds no parquet file", where=url, todo="name the folder that holds the parts"
         )
-    return tuple(_part(_with_scheme(url, p), _flat_name(p, path), found[p]) for p in sorted(found))
+    return _parts(url, found)
 
 
 def _is_data(path: str, root: str) -> bool:
@@ -144,10 +161,6 @@ def _is_data(path: str, root: str) -> bool:
 
 def _relative(path: str, root: str) -> str:
     return path[len(root) :].lstrip("/") if path.startswith(root) else path
-
-
-def _flat_name(path: str, root: str) -> str:
-    return _relative(path, root).replace("/", "__")
 
 
 def _with_scheme(url: str, path: str) -> str:
@@ -205,9 +218,8 @@ def recognise(names: Sequence[str]) -> str:
     return best if scores[best] else "coyo"
 
 
-_NUMERIC = frozenset(
-    ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "halffloat", "float", "double"]
-)
+_INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+_NUMERIC = frozenset((*_INTEGERS, "halffloat", "float", "double"))
 _TEXTUAL = frozenset(("string", "large_string", "string_view"))
 
 
