@@ -1,0 +1,1 @@
+"""What the machine does to a run: killed, disk full, folder read-only."""
