@@ -32,9 +32,9 @@ WORDS = tuple(
     an the of in and on with for by at new old red blue green black white small large vintage photo
     picture image view woman man children dog cat house garden kitchen bedroom wooden table chair
     dress shoes t-shirt wedding flowers mountain beach sunset river city street night car engine
-    bicycle guitar music festival football player team champion winter summer spring coffee chocolate
-    recipe chicken salad café jalapeño crème naïve München Zürich 2015 2019 3d hd free download
-    illustration vector isolated background abstract pattern design logo portrait landscape painting
+    bicycle guitar music festival football player team champion winter summer spring coffee
+    chocolate recipe chicken salad café jalapeño crème naïve München Zürich 2015 2019 3d hd free
+    download illustration vector isolated background abstract pattern design logo portrait landscape painting
     canvas poster print stock royalty premium quality handmade silver gold diamond ring necklace
     bracelet leather jacket women's men's 東京 • &
     """.split()  # noqa: SIM905  a paragraph is easier to read than a hundred literals
