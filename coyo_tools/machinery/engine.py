@@ -3,7 +3,8 @@
 Work is a picklable object, called once in each worker as `work(units, emit)`: it takes units
 from the iterator when it wants the next, so that it can load a model once or start on the next
 shard before the last one is finished, and yields one `(unit, result)` for each. A worker that
-dies has its unfinished units given to another, twice at most.
+dies has its unfinished units given to another, twice at most. What a worker prints goes to
+stderr: stdout belongs to the result.
 
 Workers are started as `python -c`, not by re-importing the caller's script: a script or notebook
 needs no `if __name__ == "__main__"`. They end when the parent does, however it ends.
@@ -19,7 +20,7 @@ import subprocess
 import sys
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
@@ -32,6 +33,9 @@ Result = TypeVar("Result")
 Result_co = TypeVar("Result_co", covariant=True)
 Emit = Callable[[Any], None]
 MAX_CRASHES = 2
+_GLANCE_S = 1.0  # how often the parent looks for workers that died without closing their pipe
+_STDERR = 2
+_GRACE_S = 5.0  # what a worker that has said goodbye gets to end by itself
 
 
 class Work(Protocol[Unit, Result_co]):
@@ -52,10 +56,10 @@ def run(
     """Yield each unit with its result, as they are finished.
 
     processes: 0 runs in this process. Raises what the work raised where that is a CoyoError,
-    else EngineError.
+    else EngineError, also where the work ends without a result for every unit.
     """
     if processes == 0:
-        yield from work(iter(units), on_event)
+        yield from _run_here(work, units, on_event)
         return
     fleet = _Fleet(work, units, on_event)
     try:
@@ -64,12 +68,35 @@ def run(
         fleet.stop()
 
 
+def _run_here(
+    work: Work[Unit, Result], units: Iterable[Unit], on_event: Emit
+) -> Iterator[tuple[Unit, Result]]:
+    given = 0
+
+    def counted() -> Iterator[Unit]:
+        nonlocal given
+        for unit in units:
+            given += 1
+            yield unit
+
+    source = counted()
+    try:
+        for pair in work(source, on_event):
+            given -= 1
+            yield pair
+    except Exception as error:
+        raise _portable(error) from error
+    if given or next(source, None) is not None:
+        raise EngineError("the work ended without a result for every unit")
+
+
 @dataclass(eq=False)
 class _Worker:
     process: subprocess.Popen[bytes]
     pipe: Connection
     held: list[int] = field(default_factory=list)  # indices of units given and not finished
-    waiting: bool = False
+    started: bool = False  # has said something
+    waiting: bool = False  # has asked for a unit while none was free
 
 
 class _Fleet:
@@ -77,20 +104,27 @@ class _Fleet:
 
     def __init__(self, work: Any, units: Iterable[Any], on_event: Emit) -> None:
         self._work = pickle.dumps(work)
+        self._at_most = len(units) if isinstance(units, Sized) else None
         self._source = enumerate(units)
-        self._again: deque[int] = deque()
-        self._open: dict[int, Any] = {}
+        self._ready: deque[int] = deque()  # units to hand out before the source's next
+        self._open: dict[int, Any] = {}  # every unit taken from the source and not finished
         self._crashes: dict[int, int] = {}
+        self._failed_starts = 0
         self._workers: list[_Worker] = []
         self._on_event = on_event
 
     def run(self, processes: int) -> Iterator[tuple[Any, Any]]:
-        for _ in range(processes):
+        wanted = processes if self._at_most is None else min(processes, self._at_most)
+        for _ in range(wanted):
             self._start()
         while self._workers:
-            ready = wait([w.pipe for w in self._workers])
+            ready = wait([w.pipe for w in self._workers], timeout=_GLANCE_S)
             for worker in [w for w in self._workers if w.pipe in ready]:
                 yield from self._hear(worker)
+            for worker in [w for w in self._workers if _died_unheard(w)]:
+                self._bury(worker)
+        if self._more():
+            raise EngineError("the work ended without a result for every unit")
 
     def stop(self) -> None:
         for worker in self._workers:
@@ -111,18 +145,21 @@ class _Fleet:
             [sys.executable, "-c", code],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
+            stdout=_STDERR,
             start_new_session=True,  # Ctrl-C reaches the parent alone, which then stops them
         )
         theirs.close()
-        mine.send_bytes(self._work)
         self._workers.append(_Worker(process, mine))
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            mine.send_bytes(self._work)  # where it has died already, the next recv says so
 
     def _hear(self, worker: _Worker) -> Iterator[tuple[Any, Any]]:
         try:
             kind, *rest = worker.pipe.recv()
-        except (EOFError, ConnectionResetError):
+        except (EOFError, OSError):  # OSError: it died in the middle of a message
             self._bury(worker)
             return
+        worker.started = True
         match kind:
             case "next":
                 self._give(worker)
@@ -136,13 +173,19 @@ class _Fleet:
             case "error":
                 raise rest[0]
             case "done":
-                self._dismiss(worker)
+                self._let_go(worker)
 
     def _give(self, worker: _Worker) -> None:
-        index = self._take()
-        worker.waiting = index is None and bool(self._open)
+        """Answer a worker that asks for a unit.
+
+        One that holds none waits while others do: a unit may yet come back from a worker that
+        dies. One that holds some is told at once that there are no more: it may be asking before
+        it goes on with those it has.
+        """
+        index = self._ready.popleft() if self._more() else None
+        worker.waiting = index is None and not worker.held and bool(self._open)
         if worker.waiting:
-            return  # a unit may yet come back from a worker that dies
+            return
         if index is None:
             self._send(worker, None)
             return
@@ -154,23 +197,23 @@ class _Fleet:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             worker.pipe.send(message)
 
-    def _take(self) -> int | None:
-        if self._again:
-            return self._again.popleft()
-        for index, unit in self._source:
-            self._open[index] = unit
-            return index
-        return None
+    def _more(self) -> bool:
+        """Whether a unit is there to hand out; looks one unit ahead in the source."""
+        if not self._ready:
+            for index, unit in self._source:
+                self._open[index] = unit
+                self._ready.append(index)
+                break
+        return bool(self._ready)
 
     def _feed_waiting(self) -> None:
         for worker in [w for w in self._workers if w.waiting]:
-            if self._again or not self._open:
+            if self._ready or not self._open:
                 self._give(worker)
 
     def _bury(self, worker: _Worker) -> None:
         """A worker died: give its units to another, or say which unit kills workers."""
-        status = worker.process.wait()
-        self._dismiss(worker)
+        status = self._dismiss(worker)
         for index in worker.held:
             self._crashes[index] = self._crashes.get(index, 0) + 1
             if self._crashes[index] > MAX_CRASHES:
@@ -179,29 +222,55 @@ class _Fleet:
                     f"on {self._open[index]}",
                     todo="run the same command again, with less memory in use or fewer processes",
                 )
-        if not worker.held and status != 0 and not self._crashes:
-            raise EngineError(f"a worker process died at its start (exit {status})")
-        self._again.extend(worker.held)
-        if self._open:
+        self._failed_starts += not worker.started
+        if self._failed_starts > MAX_CRASHES:
+            raise EngineError(f"worker processes die at their start (exit {status})")
+        self._ready.extendleft(reversed(worker.held))
+        self._feed_waiting()
+        if self._more():
             self._start()
 
-    def _dismiss(self, worker: _Worker) -> None:
+    def _let_go(self, worker: _Worker) -> None:
+        if worker.held:
+            raise EngineError(f"the work ended without a result for {self._open[worker.held[0]]}")
+        self._dismiss(worker)
+
+    def _dismiss(self, worker: _Worker) -> int:
+        """Forget a worker that ends; its exit status."""
         self._workers.remove(worker)
         worker.pipe.close()
-        worker.process.wait()
+        try:
+            return worker.process.wait(_GRACE_S)
+        except subprocess.TimeoutExpired:  # a thread of some library keeps it
+            worker.process.kill()
+            return worker.process.wait()
+
+
+def _died_unheard(worker: _Worker) -> bool:
+    """Whether it ended although its pipe says nothing: a child of its own still holds the end."""
+    return worker.process.poll() is not None and not worker.pipe.poll()
+
+
+class _ParentGone(BaseException):
+    """The pipe to the parent is broken: there is no one left to work for."""
 
 
 def worker_main(descriptor: int) -> None:
     """The worker's side: unpickle the work, run it, end with the parent."""
-    pipe = Connection(descriptor)
-    link = _Link(pipe)
     try:
-        work = pickle.loads(pipe.recv_bytes())  # noqa: S301  from our own parent
+        _serve(_Link(Connection(descriptor)))
+    except _ParentGone:
+        os._exit(1)
+
+
+def _serve(link: _Link) -> None:
+    try:
+        work = link.work()
         for unit, result in work(link.units(), link.emit):
             link.result(unit, result)
         link.send(("done",))
-    except (EOFError, BrokenPipeError, ConnectionResetError):
-        os._exit(1)  # the parent is gone: nothing to tell, and no one to tell it to
+    except _ParentGone:
+        raise
     except BaseException as error:  # noqa: BLE001  whatever it is, the parent has to hear it
         link.send(("error", _portable(error)))
 
@@ -212,6 +281,14 @@ def _portable(error: BaseException) -> CoyoError:
     wrapped = EngineError(f"a worker failed: {type(error).__name__}: {error}")
     wrapped.details = traceback.format_exc()
     return wrapped
+
+
+@contextlib.contextmanager
+def _parent_gone() -> Iterator[None]:
+    try:
+        yield
+    except (EOFError, BrokenPipeError, ConnectionResetError) as error:
+        raise _ParentGone from error
 
 
 class _Link:
@@ -225,17 +302,25 @@ class _Link:
         self._held: list[tuple[int, Any]] = []
         threading.Thread(target=self._watch_parent, args=(os.getppid(),), daemon=True).start()
 
+    def work(self) -> Any:
+        with _parent_gone():
+            data = self._pipe.recv_bytes()
+        return pickle.loads(data)  # noqa: S301  from our own parent
+
     def units(self) -> Iterator[Any]:
         while True:
             self.send(("next",))
-            message = self._pipe.recv()
+            with _parent_gone():
+                message = self._pipe.recv()
             if message is None:
                 return
             self._held.append(message)
             yield message[1]
 
     def result(self, unit: Any, result: Any) -> None:
-        at = next(i for i, (_, held) in enumerate(self._held) if held is unit or held == unit)
+        at = next((i for i, (_, u) in enumerate(self._held) if u is unit or u == unit), None)
+        if at is None:
+            raise LookupError(f"a result for {unit}, which this worker does not hold")
         index, _ = self._held.pop(at)
         self.send(("result", index, result))
 
@@ -243,7 +328,7 @@ class _Link:
         self.send(("event", event))
 
     def send(self, message: Any) -> None:
-        with self._lock:
+        with self._lock, _parent_gone():
             self._pipe.send(message)
 
     def _watch_parent(self, parent: int) -> None:

@@ -13,11 +13,11 @@ import json
 import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from coyo_tools.machinery.storage import Folder
-from coyo_tools.words.errors import CorruptFile, SettingsConflict
+from coyo_tools.words.errors import CorruptFile, SettingsConflict, StorageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 MANIFEST = "manifest.json"
 RUNS = "runs.jsonl"
 FORMAT = 1
+_EMPTYING = {"emptying": True}  # the result of a folder that --overwrite is about to empty
 
 
 @dataclass(frozen=True)
@@ -64,16 +65,20 @@ def read_manifest(folder: Folder) -> Manifest | None:
     """The folder's manifest, or None where it has none. Raises CorruptFile."""
     try:
         data = folder.read_json(MANIFEST)
+        if data["coyo_tools"] != FORMAT:
+            raise ValueError(f"format {data['coyo_tools']}")
         fields = {k: data[k] for k in ("command", "settings", "inputs", "versions", "complete")}
         return Manifest(**fields, files=data["files"], result=data["result"], digest=data["digest"])
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (ValueError, KeyError, TypeError) as error:
         raise CorruptFile(
-            "is no manifest of this tool",
+            "is no manifest of this version of the tool",
             where=folder.url_of(MANIFEST),
             todo="choose another folder with -o",
         ) from error
+    except PermissionError as error:
+        raise StorageError("may not be read", where=folder.url_of(MANIFEST)) from error
 
 
 @dataclass
@@ -134,21 +139,33 @@ def begin(
     nothing is touched), FolderBusy, StorageError.
     """
     wanted = Manifest(command, settings, inputs, versions or tool_versions())
+    _check(folder, wanted, overwrite)
+    folder.create()
+    with folder.lock():
+        found = _check(folder, wanted, overwrite)  # another run may have come in between
+        folder.clean()
+        if found is not None and overwrite:
+            _empty(folder, found)
+            found = None
+        if found is None or _lacks_files(folder, found):
+            folder.write_json(MANIFEST, wanted.to_json())
+            found = wanted
+        yield Run(folder, found, done=found.complete)
+
+
+def _check(folder: Folder, wanted: Manifest, overwrite: bool) -> Manifest | None:
+    """The folder's manifest, where this run may go on in the folder. Raises SettingsConflict."""
     found = read_manifest(folder)
     if found is None:
         _refuse_strangers(folder, overwrite)
     elif not overwrite:
         _refuse_difference(folder, found, wanted)
-    folder.create()
-    with folder.lock():
-        folder.clean()
-        if found is not None and overwrite:
-            _empty(folder, found)
-            found = None
-        if found is None:
-            folder.write_json(MANIFEST, wanted.to_json())
-            found = wanted
-        yield Run(folder, found, done=found.complete)
+    return found
+
+
+def _lacks_files(folder: Folder, found: Manifest) -> bool:
+    """Whether someone removed files of a complete folder since."""
+    return found.complete and not set(found.files) <= set(folder.names())
 
 
 def _refuse_strangers(folder: Folder, overwrite: bool) -> None:
@@ -163,6 +180,12 @@ def _refuse_strangers(folder: Folder, overwrite: bool) -> None:
 
 
 def _refuse_difference(folder: Folder, found: Manifest, wanted: Manifest) -> None:
+    if found.result == _EMPTYING:
+        raise SettingsConflict(
+            "was being emptied when a run with --overwrite ended",
+            where=folder.url,
+            todo="run it with --overwrite again",
+        )
     difference = difference_between(found, wanted)
     if difference:
         raise SettingsConflict(
@@ -203,13 +226,17 @@ def _input_difference(found: Sequence[Any], wanted: Sequence[Any]) -> str | None
 
 
 def _empty(folder: Folder, found: Manifest) -> None:
-    """Remove what the manifest's run wrote, the manifest first: then the rest is no result."""
-    folder.delete(MANIFEST)
-    own = set(found.files)
+    """Remove what the manifest's run wrote.
+
+    The manifest says so first, and goes last: interrupted here, the folder is no result, and is
+    still known as this tool's.
+    """
+    folder.write_json(MANIFEST, replace(found, complete=False, result=_EMPTYING).to_json())
     suffixes = (".parquet", ".tar", ".json", ".jsonl", ".npy", ".i64")
-    for name in folder.names():
-        if name in own or name.endswith(suffixes):
-            folder.delete(name)
+    top = [n for n in folder.names() if n.endswith(suffixes)]
+    for name in sorted({*found.files, *top} - {MANIFEST}):
+        folder.delete(name)
+    folder.delete(MANIFEST)
 
 
 def tool_versions() -> dict[str, str]:

@@ -87,7 +87,7 @@ def _storage_error(error: OSError, where: str) -> StorageError:
             return StorageError(
                 "is in the way: a file, not a folder", where=where, todo="choose another name"
             )
-    return StorageError(f"cannot be written: {error.strerror or error}", where=where)
+    return StorageError(f"cannot be written: {error.strerror or _first_line(error)}", where=where)
 
 
 class Folder(ABC):
@@ -189,6 +189,7 @@ class LocalFolder(Folder):
                 yield temporary
                 _flush(temporary)
                 temporary.replace(target)
+                _flush_entry(target.parent)
         except BaseException:
             with contextlib.suppress(OSError):  # the first error is the one to tell
                 temporary.unlink(missing_ok=True)
@@ -215,9 +216,13 @@ class LocalFolder(Folder):
             yield
 
     def clean(self) -> None:
-        """Remove temporary files, at any depth."""
-        for leftover in self.path.rglob(f".*{TEMPORARY}"):
-            leftover.unlink(missing_ok=True)
+        """Remove temporary files at any depth, but not in a folder below that is locked itself."""
+        for folder, below, names in os.walk(self.path):
+            below[:] = [b for b in below if not (Path(folder, b) / LOCK).exists()]
+            for name in names:
+                if name.startswith(".") and name.endswith(TEMPORARY):
+                    with storage_errors(self.url):
+                        Path(folder, name).unlink(missing_ok=True)
 
 
 def _flush(path: Path) -> None:
@@ -226,6 +231,30 @@ def _flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _flush_entry(folder: Path) -> None:
+    """Make a rename last: one file's completion must not reach the disk before another's data."""
+    with contextlib.suppress(OSError):  # not every file system flushes folders
+        _flush(folder)
+
+
+@contextlib.contextmanager
+def _remote_errors(where: str) -> Iterator[None]:
+    """Turn whatever a store's client raises into one sentence; FileNotFoundError passes."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise _storage_error(error, where) from error
+    except Exception as error:
+        # Clients have errors of their own: no credentials, no connection, no such bucket.
+        raise StorageError(f"the store refuses: {_first_line(error)}", where=where) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().split("\n", 1)[0][:200] or type(error).__name__
 
 
 class RemoteFolder(Folder):
@@ -254,24 +283,30 @@ class RemoteFolder(Folder):
     def exists(self, name: str) -> bool:
         """Whether the object is there."""
         self._fs.invalidate_cache()
-        return bool(self._fs.isfile(self._path(name)))
+        try:
+            with _remote_errors(self.url_of(name)):
+                return str(self._fs.info(self._path(name))["type"]) == "file"
+        except FileNotFoundError:
+            return False
 
     def names(self) -> list[str]:
         """Objects directly under the prefix."""
         self._fs.invalidate_cache()
         try:
-            entries = self._fs.ls(self._root, detail=True)
+            with _remote_errors(self.url):
+                entries = self._fs.ls(self._root, detail=True)
         except FileNotFoundError:
             return []
         return sorted(e["name"].rsplit("/", 1)[-1] for e in entries if e["type"] == "file")
 
     def read_bytes(self, name: str) -> bytes:
         """The object's bytes."""
-        return bytes(self._fs.cat_file(self._path(name)))
+        with _remote_errors(self.url_of(name)):
+            return bytes(self._fs.cat_file(self._path(name)))
 
     def delete(self, name: str) -> None:
         """Remove the object if it is there."""
-        with contextlib.suppress(FileNotFoundError), storage_errors(self.url_of(name)):
+        with contextlib.suppress(FileNotFoundError), _remote_errors(self.url_of(name)):
             self._fs.rm_file(self._path(name))
 
     @contextlib.contextmanager
@@ -281,7 +316,8 @@ class RemoteFolder(Folder):
             temporary = Path(scratch) / "staged"
             with storage_errors(self.url_of(name)):
                 yield temporary
-                self._fs.put_file(str(temporary), self._path(name))
+                with _remote_errors(self.url_of(name)):
+                    self._fs.put_file(str(temporary), self._path(name))
 
 
 def folder_at(url: str | os.PathLike[str]) -> Folder:

@@ -56,6 +56,8 @@ def _check_value(flag: str, value: Any, spec: Option) -> None:
         raise SettingsError(f"{value!r} is none of {', '.join(spec.choices)}", where=flag)
     if not isinstance(value, int | float) or isinstance(value, bool):
         return
+    if value != value:
+        raise SettingsError("is not a number", where=flag)
     if spec.minimum is not None and value < spec.minimum:
         raise SettingsError(f"{value} is below {spec.minimum:g}, the smallest allowed", where=flag)
     if spec.maximum is not None and value > spec.maximum:

@@ -39,8 +39,8 @@ class CoyoError(Exception):
         return f"{head}; {self.todo}" if self.todo else head
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Survive the way from a worker process, keyword arguments included."""
-        return (_rebuild, (type(self), self.what, self.where, self.todo))
+        """Survive the way from a worker process, keyword arguments and details included."""
+        return (_rebuild, (type(self), self.what, self.where, self.todo), self.__dict__)
 
 
 def _rebuild(kind: type[CoyoError], what: str, where: str | None, todo: str | None) -> CoyoError:
