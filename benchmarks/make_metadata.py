@@ -35,8 +35,8 @@ WORDS = tuple(
     bicycle guitar music festival football player team champion winter summer spring coffee
     chocolate recipe chicken salad café jalapeño crème naïve München Zürich 2015 2019 3d hd free
     download illustration vector isolated background abstract pattern design logo portrait landscape
-    painting canvas poster print stock royalty premium quality handmade silver gold diamond ring necklace
-    bracelet leather jacket women's men's 東京 • &
+    painting canvas poster print stock royalty premium quality handmade silver gold diamond
+    ring necklace bracelet leather jacket women's men's 東京 • &
     """.split()  # noqa: SIM905  a paragraph is easier to read than a hundred literals
 )
 SYMBOLS = 2  # the last of them, which are no words: never among a text's first three
