@@ -1,14 +1,13 @@
 """image_phash: the 64-bit perceptual hash COYO publishes, as 16 hex digits.
 
 It is `imagehash.phash` with hash_size 8 and highfreq_factor 4, of the picture as Pillow opens
-it: the first frame, no EXIF rotation, before any resize. Two hashes of pictures that differ
-have an even distance, because half of each hash's bits are set.
+it: the first frame, no EXIF rotation, before any resize. Half of a hash's bits are set (except
+where pictures are flat), so the distance of two is even.
 """
 
 from __future__ import annotations
 
 import io
-import warnings
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -27,22 +26,19 @@ def phash_hex(image: Image.Image) -> str:
     """
     import imagehash
 
-    with warnings.catch_warnings():
-        # Palette pictures with transparency: Pillow advises RGBA, but the published hashes
-        # are of what it gives without.
-        warnings.simplefilter("ignore", UserWarning)
-        return str(imagehash.phash(image))
+    if isinstance(image.info.get("transparency"), bytes):
+        # Pillow would advise RGBA; the published hashes are of what it gives without.
+        image = image.copy()
+        del image.info["transparency"]
+    return str(imagehash.phash(image))
 
 
 def phash_of_bytes(data: bytes) -> str:
     """The hash of an encoded picture. Raises what Pillow raises where it does not decode."""
     from PIL import Image
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        with Image.open(io.BytesIO(data)) as image:
-            return phash_hex(image)
+    with Image.open(io.BytesIO(data)) as image:
+        return phash_hex(image)
 
 
 def distance(a: str, b: str) -> int:

@@ -1,0 +1,98 @@
+"""Scores: every column that can be recomputed, each declared in one file of this folder.
+
+To add one, write its file and name it in SCORES.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from coyo_tools.pieces.scores import (
+    clip_similarity,
+    image_phash,
+    nsfw_score_opennsfw2,
+    num_tokens_bert,
+    num_tokens_gpt,
+    text_length,
+    word_count,
+)
+from coyo_tools.pieces.scores.base import Score
+from coyo_tools.words.errors import MissingExtra, SettingsError, nearest
+
+SCORES: tuple[Score, ...] = (
+    image_phash.SCORE,
+    text_length.SCORE,
+    word_count.SCORE,
+    num_tokens_bert.SCORE,
+    num_tokens_gpt.SCORE,
+    clip_similarity.VIT_B_32,
+    clip_similarity.VIT_L_14,
+    nsfw_score_opennsfw2.SCORE,
+)
+BY_COLUMN: Mapping[str, Score] = {c.name: score for score in SCORES for c in score.columns}
+
+# Published columns without a score, and why.
+NOT_RECOMPUTED: Mapping[str, str] = {
+    "watermark_score": "Kakao's watermark model was never published",
+    "num_faces": "the SCRFD variant and threshold COYO used are not known, and no face score "
+    "is offered yet",
+    "nsfw_score_gantman": "which of GantMan's classes were summed is not known, and its five "
+    "probabilities are not offered yet",
+    "aesthetic_score_laion_v2": "the LAION-Aesthetics V2 head is not offered yet",
+    "width": "`coyo download` measures it: original_width in the shards",
+    "height": "`coyo download` measures it: original_height in the shards",
+    "id": "it is the row's name",
+    "url": "it is the row's address",
+    "text": "it is the caption itself",
+}
+
+
+def scores_of(columns: Sequence[str]) -> list[Score]:
+    """The scores that give these columns, each once, in SCORES' order.
+
+    Raises SettingsError where a column has none, MissingExtra where one needs more packages.
+    """
+    for column in columns:
+        _check_known(column)
+    chosen = [s for s in SCORES if any(c.name in columns for c in s.columns)]
+    for score in chosen:
+        if score.missing_packages():
+            assert score.extra is not None
+            raise MissingExtra.of(score.extra, score.name)
+    return chosen
+
+
+def _check_known(column: str) -> None:
+    if column in BY_COLUMN:
+        return
+    if column in NOT_RECOMPUTED:
+        raise SettingsError(
+            f"{column} cannot be recomputed: {NOT_RECOMPUTED[column]}",
+            where="-c",
+            todo="`coyo score --list` prints the columns that can",
+        )
+    near = nearest(column, list(BY_COLUMN))
+    raise SettingsError(
+        f"no score gives a column {column!r}",
+        where="-c",
+        todo=f"did you mean {near!r}?" if near else "`coyo score --list` prints them all",
+    )
+
+
+def markdown_table() -> str:
+    """The table of docs/scores.md: one line a column."""
+    head = "| column | dtype | meaning | model | weights | licence | needs | differs |"
+    lines = [head, "|---|---|---|---|---|---|---|---|"]
+    for row in (row for score in SCORES for row in score.as_json()):
+        cells = (
+            f"`{row['column']}`",
+            row["dtype"],
+            row["meaning"],
+            row["model"],
+            row["weights"] or "",
+            row["licence"],
+            f"`[{row['extra']}]`" if row["extra"] else "",
+            row["note"] or ("exact" if row["exact"] else ""),
+        )
+        lines.append("| " + " | ".join(str(c).replace("|", "\\|") for c in cells) + " |")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,146 @@
+"""What a score is: a declaration, and a scorer made from it once a worker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from coyo_tools.words.failures import Failure
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+IMAGE = "image"
+TEXT = "text"
+
+
+@dataclass(frozen=True)
+class ScoreColumn:
+    """One column a score writes. dtype: arrow type name."""
+
+    name: str
+    dtype: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One picture with its caption. caption: None where there is none.
+
+    image: decoded, as Pillow opens it (no EXIF rotation), shared by all scores: not to be
+    changed; None where no score wants it.
+    """
+
+    key: str
+    caption: str | None
+    image: Image.Image | None
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a scorer is made with. device: cpu, cuda:0 ... weights: the checked local file."""
+
+    device: str = "cpu"
+    precision: str = "fp32"
+    weights: Path | None = None
+
+
+class Scorer(Protocol):
+    """A loaded score. `prepare` is called from several threads at once, `score` from one."""
+
+    def prepare(self, sample: Sample) -> Any | Failure | None:
+        """What the model wants of one sample; None: no value for it (no caption)."""
+        ...
+
+    def score(self, prepared: Sequence[Any]) -> Sequence[Any]:
+        """One sequence or array a column of the declaration, each as long as `prepared`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Where a score's weights come from.
+
+    source: in words. formats: of files that `--weights` takes. fetch: the local path of the usual
+    file, downloaded if need be; raises WeightsError. at_hand: that path if nothing needs to be
+    downloaded.
+    """
+
+    source: str
+    formats: tuple[str, ...]
+    fetch: Callable[[], Path]
+    at_hand: Callable[[], Path | None]
+
+
+@dataclass(frozen=True)
+class Score:
+    """The declaration: everything else reads it.
+
+    inputs: IMAGE, TEXT or both. exact: the values are those COYO published, where picture and
+    caption are unchanged. note: why they may differ, where they may. extra: of pyproject.toml;
+    packages: what of it is imported, by import name.
+    """
+
+    name: str
+    columns: tuple[ScoreColumn, ...]
+    inputs: tuple[str, ...]
+    model: str
+    licence: str
+    load: Callable[[Setup], Scorer]
+    weights: Weights | None = None
+    exact: bool = False
+    note: str = ""
+    extra: str | None = None
+    packages: tuple[str, ...] = ()
+    distributions: tuple[str, ...] = field(default=())  # whose versions go into the manifest
+
+    @property
+    def needs_image(self) -> bool:
+        """Whether it looks at the picture."""
+        return IMAGE in self.inputs
+
+    @property
+    def uses_device(self) -> bool:
+        """Whether a model runs that wants a device of its own."""
+        return self.extra is not None
+
+    def missing_packages(self) -> list[str]:
+        """Packages that are not installed, without importing any."""
+        from importlib.util import find_spec
+
+        return [name for name in self.packages if find_spec(name) is None]
+
+    def as_json(self) -> list[dict[str, Any]]:
+        """One plain mapping a column, for `coyo score --list --json`."""
+        return [
+            {
+                "column": column.name,
+                "dtype": column.dtype,
+                "meaning": column.meaning,
+                "inputs": list(self.inputs),
+                "model": self.model,
+                "weights": self.weights.source if self.weights else None,
+                "licence": self.licence,
+                "extra": self.extra,
+                "exact": self.exact,
+                "note": self.note,
+            }
+            for column in self.columns
+        ]
+
+
+class PerText:
+    """A scorer whose values are a function of a batch of captions."""
+
+    def __init__(self, count: Callable[[Sequence[str]], Sequence[Any]]) -> None:
+        self._count = count
+
+    def prepare(self, sample: Sample) -> str | None:
+        """The caption."""
+        return sample.caption
+
+    def score(self, prepared: Sequence[str]) -> Sequence[Any]:
+        """The one column."""
+        return (self._count(prepared),)

@@ -1,0 +1,176 @@
+"""nsfw_score_opennsfw2: Yahoo's open_nsfw, through opennsfw2 or as an ONNX file."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import urllib.request
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from coyo_tools.pieces.scores.base import IMAGE, Sample, Score, ScoreColumn, Setup, Weights
+from coyo_tools.pieces.scores.weights import HDF5, ONNX, check_file
+from coyo_tools.words.errors import WeightsError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL import Image
+
+    Batch = np.ndarray[Any, np.dtype[np.float32]]
+
+WEIGHTS_URL = "https://github.com/bhky/opennsfw2/releases/download/v0.1.0/open_nsfw_weights.h5"
+_RESIZED, _SIDE = 256, 224
+_MEAN_BGR = (104, 117, 123)  # of the training set
+_TIMEOUT_S = 30
+
+
+def yahoo_preprocess(image: Image.Image) -> Batch:
+    """A picture as the network was trained to see it: float32 (224, 224, 3), BGR, mean taken off.
+
+    Resized to 256 x 256 (bilinear), saved as JPEG and read again, cropped at the centre:
+    classify_nsfw.py of yahoo/open_nsfw. Equal to opennsfw2's Preprocessing.YAHOO.
+    """
+    import numpy as np
+    from PIL import Image
+
+    small = image.convert("RGB").resize((_RESIZED, _RESIZED), Image.Resampling.BILINEAR)
+    buffer = io.BytesIO()
+    small.save(buffer, format="JPEG")
+    pixels = np.asarray(Image.open(buffer), dtype=np.float32)
+    edge = (_RESIZED - _SIDE) // 2
+    crop = pixels[edge : edge + _SIDE, edge : edge + _SIDE, ::-1]
+    return crop - np.array(_MEAN_BGR, dtype=np.float32)
+
+
+class NsfwScorer:
+    """The network behind one function from a batch (n, 224, 224, 3) to probabilities (n, 2)."""
+
+    def __init__(self, predict: Callable[[Batch], Batch]) -> None:
+        self._predict = predict
+
+    def prepare(self, sample: Sample) -> Batch:
+        """The picture, preprocessed."""
+        assert sample.image is not None
+        return yahoo_preprocess(sample.image)
+
+    def score(self, prepared: Sequence[Batch]) -> Sequence[Any]:
+        """The probability of "not safe for work", 0 to 1."""
+        import numpy as np
+
+        return (self._predict(np.stack(prepared))[:, 1],)
+
+
+def _load(setup: Setup) -> NsfwScorer:
+    assert setup.weights is not None
+    kind = check_file(setup.weights, (HDF5, ONNX))
+    make = _keras_network if kind == HDF5 else _onnx_network
+    return NsfwScorer(make(setup.weights, setup.device))
+
+
+def _keras_network(weights: Path, device: str) -> Callable[[Batch], Batch]:
+    if "keras" not in sys.modules:  # it reads these once, when it is imported
+        os.environ["KERAS_BACKEND"] = "torch"
+        os.environ["KERAS_TORCH_DEVICE"] = device
+    import opennsfw2
+    import torch
+
+    try:
+        model = opennsfw2.make_open_nsfw_model(weights_path=str(weights))
+    except Exception as error:  # h5py and keras raise anything on a broken or foreign file
+        raise _no_such_weights(weights, error) from error
+
+    def predict(batch: Batch) -> Batch:
+        with torch.inference_mode():
+            found: Batch = model(batch).cpu().numpy()
+        return found
+
+    return predict
+
+
+def _onnx_network(weights: Path, device: str) -> Callable[[Batch], Batch]:
+    import onnxruntime
+
+    providers = ["CPUExecutionProvider"]
+    if (
+        device.startswith("cuda")
+        and "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+    ):
+        providers.insert(0, "CUDAExecutionProvider")
+    try:
+        session = onnxruntime.InferenceSession(str(weights), providers=providers)
+        (asked,) = session.get_inputs()
+        (given,) = session.get_outputs()
+        if list(asked.shape[1:]) != [_SIDE, _SIDE, 3] or given.shape[-1] != 2:
+            raise ValueError(f"it maps {asked.shape} to {given.shape}")
+    except Exception as error:  # onnxruntime's own exceptions have no common base
+        raise _no_such_weights(weights, error) from error
+
+    def predict(batch: Batch) -> Batch:
+        found: Batch = session.run([given.name], {asked.name: batch})[0]
+        return found
+
+    return predict
+
+
+def _no_such_weights(weights: Path, error: Exception) -> WeightsError:
+    detail = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    return WeightsError(
+        f"these are no weights of open_nsfw: {detail}",
+        where=str(weights),
+        todo="fetch the file again, or name another with --weights nsfw_score_opennsfw2=PATH",
+    )
+
+
+def _usual_place() -> Path:
+    """Where opennsfw2 itself keeps its weights."""
+    home = Path(os.environ.get("OPENNSFW2_HOME") or Path.home())
+    return home / ".opennsfw2" / "weights" / "open_nsfw_weights.h5"
+
+
+def _at_hand() -> Path | None:
+    place = _usual_place()
+    return place if place.is_file() else None
+
+
+def _fetch() -> Path:
+    return _at_hand() or download(WEIGHTS_URL, _usual_place())
+
+
+def download(url: str, place: Path) -> Path:
+    """Fetch the weights to their usual place, whole or not at all. Raises WeightsError."""
+    part = place.with_name(f".{place.name}.{os.getpid()}.part")
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer:  # noqa: S310  a constant
+            part.write_bytes(answer.read())
+        check_file(part, (HDF5,))
+        part.replace(place)
+    except (OSError, WeightsError) as error:
+        raise WeightsError(
+            f"weights cannot be fetched: {error}",
+            where=url,
+            todo=f"fetch them elsewhere and put them at {place}, or name them with "
+            "--weights nsfw_score_opennsfw2=PATH (.h5 or .onnx)",
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)
+    return place
+
+
+SCORE = Score(
+    name="nsfw_score_opennsfw2",
+    columns=(
+        ScoreColumn("nsfw_score_opennsfw2", "float32", "probability of not safe for work, 0 to 1"),
+    ),
+    inputs=(IMAGE,),
+    model="Yahoo open_nsfw with Yahoo's preprocessing, through opennsfw2 or onnxruntime, in fp32",
+    licence="BSD-2-Clause (weights), MIT (opennsfw2)",
+    load=_load,
+    weights=Weights(WEIGHTS_URL, (HDF5, ONNX), _fetch, _at_hand),
+    note="published in float16; pictures stored smaller than the original move it a little",
+    extra="score",
+    packages=("torch", "keras", "opennsfw2", "onnxruntime"),
+    distributions=("opennsfw2", "keras", "torch", "onnxruntime"),
+)

@@ -1,0 +1,146 @@
+"""Weights files: found, looked at before they are loaded, never unpickled.
+
+Formats are told by a file's first bytes, not by its name: safetensors, HDF5, a torch archive
+(read with weights_only), ONNX by its suffix, which has no mark of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from coyo_tools.words.errors import WeightsError
+
+SAFETENSORS, TORCH, TORCHSCRIPT, HDF5, ONNX = "safetensors", "torch", "TorchScript", "HDF5", "ONNX"
+_LFS = b"version https://git-lfs"
+
+
+def check_file(path: Path, formats: tuple[str, ...]) -> str:
+    """The file's format, one of `formats`. Raises WeightsError naming the file and the fault."""
+    try:
+        with path.open("rb") as handle:
+            head = handle.read(32)
+    except OSError as error:
+        raise WeightsError(
+            f"weights cannot be read: {error.strerror or error}", where=str(path)
+        ) from error
+    found = _format_of(path, head)
+    if found not in formats:
+        raise WeightsError(
+            f"these weights are {found or 'of no known format'}, not {' or '.join(formats)}",
+            where=str(path),
+            todo=_what_to_do(found, head),
+        )
+    return found
+
+
+def _format_of(path: Path, head: bytes) -> str | None:
+    if head.startswith(b"\x89HDF\r\n\x1a\n"):
+        return HDF5
+    if head.startswith(b"PK\x03\x04"):
+        return _torch_kind(path)
+    if len(head) > 9 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 1 << 30:
+        return SAFETENSORS
+    if head[:1] == b"\x80":
+        return TORCH  # torch.save before 1.6; torch reads it with weights_only too
+    return ONNX if path.suffix.lower() == ".onnx" and head and head[:23] != _LFS else None
+
+
+def _torch_kind(path: Path) -> str:
+    try:
+        names = zipfile.ZipFile(path).namelist()
+    except zipfile.BadZipFile as error:
+        raise WeightsError(
+            "weights are truncated: the archive has no end",
+            where=str(path),
+            todo="fetch the file again",
+        ) from error
+    return TORCHSCRIPT if any("/code/" in name for name in names) else TORCH
+
+
+def _what_to_do(found: str | None, head: bytes) -> str:
+    if head[:23] == _LFS:
+        return "it is a git-lfs pointer; run: git lfs pull"
+    if found == TORCHSCRIPT:
+        return (
+            "OpenAI's original archives hold program code; take the same weights as "
+            "open_clip_model.safetensors, or leave --weights out"
+        )
+    return "name the right file with --weights COLUMN=PATH"
+
+
+def sha256_of(path: Path) -> str:
+    """Hex digest of the whole file."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def load_tensors(path: Path) -> dict[str, Any]:
+    """The tensors of a safetensors file or torch archive, by name. Raises WeightsError."""
+    kind = check_file(path, (SAFETENSORS, TORCH))
+    try:
+        return _read_safetensors(path) if kind == SAFETENSORS else _read_torch(path)
+    except WeightsError:
+        raise
+    except Exception as error:  # the readers raise anything on a broken file
+        raise WeightsError(
+            f"weights cannot be read: {_first_line(error)}",
+            where=str(path),
+            todo="fetch the file again, or name another with --weights COLUMN=PATH",
+        ) from error
+
+
+def _read_safetensors(path: Path) -> dict[str, Any]:
+    from safetensors.torch import load_file
+
+    return dict(load_file(path, device="cpu"))
+
+
+def _read_torch(path: Path) -> dict[str, Any]:
+    import torch
+
+    found = torch.load(path, map_location="cpu", weights_only=True)
+    found = found.get("state_dict", found) if isinstance(found, dict) else found
+    if not isinstance(found, dict):
+        raise WeightsError(
+            "holds no state dict", where=str(path), todo="save it with model.state_dict()"
+        )
+    return {name.removeprefix("module."): tensor for name, tensor in found.items()}
+
+
+def hub_file(repository: str, name: str) -> tuple[Callable[[], Path], Callable[[], Path | None]]:
+    """How to fetch one file of a hub repository, and how to see whether it is in the cache.
+
+    Both use huggingface_hub's cache, so that a file open_clip has fetched is found, and honour
+    HF_ENDPOINT, HF_TOKEN, HF_HOME and HF_HUB_OFFLINE.
+    """
+
+    def fetch() -> Path:
+        from huggingface_hub import hf_hub_download
+
+        try:
+            return Path(hf_hub_download(repository, name))
+        except Exception as error:  # whatever the hub's client meets, the weights are not here
+            raise WeightsError(
+                f"weights cannot be fetched: {_first_line(error)}",
+                where=f"https://huggingface.co/{repository}",
+                todo=f"set HF_ENDPOINT to a mirror, or fetch {name} elsewhere and name it with "
+                "--weights COLUMN=PATH",
+            ) from error
+
+    def at_hand() -> Path | None:
+        from huggingface_hub import try_to_load_from_cache
+
+        found = try_to_load_from_cache(repository, name)
+        return Path(found) if isinstance(found, str | os.PathLike) else None
+
+    return fetch, at_hand
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__

@@ -1,0 +1,227 @@
+"""Tar shards, ours or img2dataset's, read once from front to back.
+
+Members of one sample follow each other and share a key: the name up to the first dot of its
+last part. KEY.jpg is the picture, KEY.txt the caption, KEY.json the row.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import IO, Any
+
+from coyo_tools.machinery.manifest import Manifest, read_manifest
+from coyo_tools.machinery.storage import filesystem, folder_at, is_remote, local_path
+from coyo_tools.words.errors import CorruptFile, SourceError, SourceNotFound
+
+PICTURE_EXTENSIONS = frozenset(
+    ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "ppm", "pgm", "pbm", "pnm")
+)
+_ENDS = 1 << 16  # bytes at each end that go into a shard's identity
+_MAX_ID = 1 << 63
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One tar file. name: unique among its siblings, with .tar; stem: without."""
+
+    url: str
+    name: str
+    bytes: int
+
+    @property
+    def stem(self) -> str:
+        """`00000` of `00000.tar`."""
+        return self.name.removesuffix(".tar")
+
+    def identity(self) -> dict[str, Any]:
+        """What the manifest records: name, bytes, and a digest of both ends of the file.
+
+        The ends, not the whole: a shard is read once, and a folder of them is large.
+        """
+        with open_shard(self) as handle:
+            digest = hashlib.sha256(handle.read(_ENDS))
+            if self.bytes > _ENDS:
+                handle.seek(max(_ENDS, self.bytes - _ENDS))
+                digest.update(handle.read())
+        return {"name": self.name, "bytes": self.bytes, "ends_sha256": digest.hexdigest()}
+
+
+@dataclass(frozen=True)
+class Shards:
+    """The shards of one folder, in name order. manifest: of the run that wrote them, if ours."""
+
+    url: str
+    shards: tuple[Shard, ...]
+    manifest: Manifest | None = None
+
+
+@dataclass
+class Entry:
+    """One sample of a tar, not decoded. id: None where none is known. caption: None if absent."""
+
+    key: str
+    picture: bytes | None = None
+    text: bytes | None = None
+    row: bytes | None = None
+    _facts: dict[str, Any] | None = field(default=None, repr=False)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """KEY.json, {} where it is absent or no JSON object."""
+        if self._facts is None:
+            self._facts = _parse(self.row)
+        return self._facts
+
+    @property
+    def id(self) -> int | None:
+        """The row's id: from KEY.json; where there is no KEY.json, the key itself if digits.
+
+        A KEY.json without an id is img2dataset's with keys that only number the rows: no id.
+        """
+        if self.row is not None:
+            found = self.facts.get("id")
+            if isinstance(found, bool) or not isinstance(found, int):
+                return None
+            return found if -_MAX_ID <= found < _MAX_ID else None
+        if self.key.isascii() and self.key.isdigit() and int(self.key) < _MAX_ID:
+            return int(self.key)
+        return None
+
+    @property
+    def caption(self) -> str | None:
+        """KEY.txt, else the caption of KEY.json; bytes that are no UTF-8 are replaced by U+FFFD."""
+        if self.text is not None:
+            return self.text.decode("utf-8", "replace")
+        found = self.facts.get("caption")
+        return found if isinstance(found, str) else None
+
+
+def _parse(row: bytes | None) -> dict[str, Any]:
+    if row is None:
+        return {}
+    try:
+        found = json.loads(row)
+    except ValueError:  # bad JSON and bad UTF-8 alike
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def find_shards(place: str | os.PathLike[str]) -> Shards | None:
+    """The tar shards at a folder or file; None where there is none.
+
+    Raises SourceNotFound where nothing is there, SourceError where `coyo download` has not
+    finished the folder.
+    """
+    url = os.fspath(place).rstrip("/") or "/"
+    fs, path = filesystem(url)
+    if path.endswith(".tar") and fs.isfile(path):
+        return Shards(url, (Shard(url, path.rsplit("/", 1)[-1], int(fs.size(path))),))
+    if not fs.isdir(path):
+        if fs.exists(path) or set(url) & set("*?["):
+            return None
+        raise SourceNotFound("no such file or folder", where=url, todo="check the path")
+    found = {p: i for p, i in fs.find(path, detail=True).items() if _is_shard(p, path)}
+    if not found:
+        return None
+    return Shards(url, tuple(_shard(url, path, p, found[p]) for p in sorted(found)), _manifest(url))
+
+
+def _is_shard(path: str, root: str) -> bool:
+    inner = path[len(root) :].strip("/").split("/")
+    return path.endswith(".tar") and not any(part.startswith((".", "_")) for part in inner)
+
+
+def _shard(url: str, root: str, path: str, info: dict[str, Any]) -> Shard:
+    scheme = f"{url.split('://', 1)[0]}://" if is_remote(url) and "://" not in path else ""
+    name = path[len(root) :].strip("/").replace("/", "__")
+    return Shard(scheme + path, name, int(info["size"]))
+
+
+def _manifest(url: str) -> Manifest | None:
+    found = read_manifest(folder_at(url)) if not url.startswith(("hf://", "http")) else None
+    if found is not None and not found.complete:
+        raise SourceError(
+            f"`coyo {found.command}` has not finished this folder",
+            where=url,
+            todo="run that command again first: it goes on where it stopped",
+        )
+    return found
+
+
+def open_shard(shard: Shard) -> IO[bytes]:
+    """The tar's bytes. Raises SourceNotFound."""
+    try:
+        if not is_remote(shard.url):
+            return local_path(shard.url).open("rb")
+        fs, path = filesystem(shard.url)
+        handle: IO[bytes] = fs.open(path, "rb")
+    except FileNotFoundError as error:
+        raise SourceNotFound("no such file", where=shard.url) from error
+    except PermissionError as error:
+        raise SourceError("may not be read: permission denied", where=shard.url) from error
+    return handle
+
+
+def read_shard(shard: Shard) -> Iterator[Entry]:
+    """Every sample of the tar that holds a picture, in its order, read sequentially once.
+
+    Raises CorruptFile where the tar is truncated or none.
+    """
+    with open_shard(shard) as handle, _corrupt(shard):
+        entry: Entry | None = None
+        with tarfile.open(fileobj=handle, mode="r|") as tar:
+            for member in tar:
+                tar.members = []  # type: ignore[attr-defined]  # it would keep them all
+                if not member.isfile():
+                    continue
+                key, extension = split_name(member.name)
+                if entry is None or entry.key != key:
+                    if entry is not None and entry.picture is not None:
+                        yield entry
+                    entry = Entry(key)
+                _take(entry, extension, tar, member)
+        if entry is not None and entry.picture is not None:
+            yield entry
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Key and extension of a member: `a/b.seg.png` is (`a/b`, `seg.png`)."""
+    folder, slash, last = name.removeprefix("./").rpartition("/")
+    stem, _, extension = last.partition(".")
+    return folder + slash + stem, extension.lower()
+
+
+def _take(entry: Entry, extension: str, tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
+    if extension in PICTURE_EXTENSIONS and entry.picture is None:
+        entry.picture = _bytes(tar, member)
+    elif extension == "txt":
+        entry.text = _bytes(tar, member)
+    elif extension == "json":
+        entry.row = _bytes(tar, member)
+
+
+def _bytes(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    handle = tar.extractfile(member)
+    assert handle is not None
+    data = handle.read()
+    if len(data) < member.size:
+        raise tarfile.ReadError("unexpected end of data")
+    return data
+
+
+@contextlib.contextmanager
+def _corrupt(shard: Shard) -> Iterator[None]:
+    try:
+        yield
+    except (tarfile.TarError, EOFError) as error:
+        raise CorruptFile(
+            f"is truncated or no tar file: {error}",
+            where=shard.url,
+            todo="make or fetch the shard again",
+        ) from error
