@@ -177,6 +177,7 @@ def test_a_dead_worker_whose_child_holds_the_pipe_is_noticed(tmp_path: Path) -> 
     try:
         done = engine.run(works.LeavingAChild(str(tmp_path)), range(3), processes=1)
         assert sorted(u for u, _ in done) == [0, 1, 2]
+        assert _alive(int((tmp_path / "child").read_text()))
     finally:
         os.kill(int((tmp_path / "child").read_text()), signal.SIGKILL)
 
