@@ -61,4 +61,4 @@ def test_the_published_rows_have_these_columns() -> None:
         for name in set(row) & set(COYO):
             if COYO[name].float16_valued:
                 rounded = float(np.float16(row[name]))
-                assert rounded == pytest.approx(row[name], rel=2e-6)  # six digits are published
+                assert rounded == pytest.approx(row[name], abs=1e-6)  # six decimals are published
