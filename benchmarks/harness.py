@@ -193,3 +193,24 @@ def versions(*packages: str) -> str:
         with contextlib.suppress(PackageNotFoundError):
             found.append(f"{package} {version(package)}")
     return ", ".join(found)
+
+
+RESULTS = Path(__file__).with_name("RESULTS.md")
+_HEAD = """# Results
+
+Written by the scripts of this folder; `make bench` runs them all. Medians, smallest and largest in
+brackets; the commands of one table ran interleaved, as whole processes.
+"""
+
+
+def write_section(title: str, body: str, path: Path = RESULTS) -> None:
+    """Put `body` under `## title` in RESULTS.md; an earlier section of that title is replaced.
+
+    body: say in it on which `machine()` and with which `versions()` it was measured.
+    """
+    text = path.read_text(encoding="utf-8") if path.exists() else _HEAD
+    head, *sections = text.split("\n## ")
+    bodies = dict(section.split("\n", 1) for section in sections)
+    bodies[title] = f"\n{body.strip()}\n"
+    parts = [head.rstrip() + "\n", *(f"## {name}\n{bodies[name]}" for name in sorted(bodies))]
+    path.write_text("\n".join(part.rstrip() + "\n" for part in parts), encoding="utf-8")
