@@ -20,7 +20,7 @@ import subprocess
 import sys
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
@@ -61,7 +61,26 @@ def run(
     if processes == 0:
         yield from _run_here(work, units, on_event)
         return
-    fleet = _Fleet(work, units, on_event)
+    yield from _run_fleet([work], units, processes, on_event)
+
+
+def run_each(
+    works: Sequence[Work[Unit, Result]],
+    units: Iterable[Unit],
+    *,
+    on_event: Emit = lambda _: None,
+) -> Iterator[tuple[Unit, Result]]:
+    """As `run`, with one process for each of `works`: such as one for each device.
+
+    They share the units. A worker that dies is replaced by one with the same work.
+    """
+    yield from _run_fleet(works, units, len(works), on_event)
+
+
+def _run_fleet(
+    works: Sequence[Any], units: Iterable[Any], processes: int, on_event: Emit
+) -> Iterator[tuple[Any, Any]]:
+    fleet = _Fleet(works, units, on_event)
     try:
         yield from fleet.run(processes)
     finally:
@@ -94,6 +113,7 @@ def _run_here(
 class _Worker:
     process: subprocess.Popen[bytes]
     pipe: Connection
+    work: int  # which of the fleet's works it runs
     held: list[int] = field(default_factory=list)  # indices of units given and not finished
     started: bool = False  # has said something
     waiting: bool = False  # has asked for a unit while none was free
@@ -102,8 +122,8 @@ class _Worker:
 class _Fleet:
     """The parent's side: one pipe a worker, one loop that answers them all."""
 
-    def __init__(self, work: Any, units: Iterable[Any], on_event: Emit) -> None:
-        self._work = pickle.dumps(work)
+    def __init__(self, works: Sequence[Any], units: Iterable[Any], on_event: Emit) -> None:
+        self._works = [pickle.dumps(work) for work in works]
         self._at_most = len(units) if isinstance(units, Sized) else None
         self._source = enumerate(units)
         self._ready: deque[int] = deque()  # units to hand out before the source's next
@@ -115,8 +135,8 @@ class _Fleet:
 
     def run(self, processes: int) -> Iterator[tuple[Any, Any]]:
         wanted = processes if self._at_most is None else min(processes, self._at_most)
-        for _ in range(wanted):
-            self._start()
+        for number in range(wanted):
+            self._start(number % len(self._works))
         while self._workers:
             ready = wait([w.pipe for w in self._workers], timeout=_GLANCE_S)
             for worker in [w for w in self._workers if w.pipe in ready]:
@@ -134,7 +154,7 @@ class _Fleet:
             worker.process.wait()
         self._workers.clear()
 
-    def _start(self) -> None:
+    def _start(self, work: int) -> None:
         mine, theirs = Pipe()
         path = json.dumps([p or str(Path.cwd()) for p in sys.path])
         code = (
@@ -149,9 +169,9 @@ class _Fleet:
             start_new_session=True,  # Ctrl-C reaches the parent alone, which then stops them
         )
         theirs.close()
-        self._workers.append(_Worker(process, mine))
+        self._workers.append(_Worker(process, mine, work))
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            mine.send_bytes(self._work)  # where it has died already, the next recv says so
+            mine.send_bytes(self._works[work])  # where it has died already, the next recv says so
 
     def _hear(self, worker: _Worker) -> Iterator[tuple[Any, Any]]:
         try:
@@ -228,7 +248,7 @@ class _Fleet:
         self._ready.extendleft(reversed(worker.held))
         self._feed_waiting()
         if self._more():
-            self._start()
+            self._start(worker.work)
 
     def _let_go(self, worker: _Worker) -> None:
         if worker.held:

@@ -43,8 +43,23 @@ def test_several_processes_share_the_units() -> None:
     assert os.getpid() not in used
 
 
+def test_each_worker_runs_a_work_of_its_own() -> None:
+    each = [works.Labelled("first"), works.Labelled("second")]
+    found = dict(engine.run_each(each, range(40)))
+    assert set(found) == set(range(40))
+    assert set(found.values()) == {"first", "second"}
+
+
+def test_the_replacement_of_a_dead_worker_runs_the_same_work(tmp_path: Path) -> None:
+    each = [works.Labelled("first", die_once_in=str(tmp_path)), works.Labelled("second")]
+    found = dict(engine.run_each(each, range(150)))
+    assert set(found) == set(range(150))
+    assert (tmp_path / "died").exists()
+    assert "first" in found.values()
+
+
 def test_no_more_workers_than_units() -> None:
-    fleet = engine._Fleet(works.squares, [1, 2], lambda _: None)
+    fleet = engine._Fleet([works.squares], [1, 2], lambda _: None)
     try:
         results = fleet.run(8)
         next(results)
