@@ -45,6 +45,8 @@ def filesystem(url: str) -> tuple[Any, str]:
     """The fsspec file system that serves `url`, and the path within it. Raises MissingExtra."""
     import fsspec
 
+    if not is_remote(url):  # taken as it is: `::` and `%20` mean nothing in a local name
+        return fsspec.filesystem("file"), os.path.abspath(local_path(url))  # noqa: PTH100  a str
     scheme = url.split("://", 1)[0]
     try:
         fs, path = fsspec.core.url_to_fs(url)

@@ -1,0 +1,257 @@
+"""One parquet file of a source: its footer, and its columns a row group at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from coyo_tools.machinery.storage import filesystem, is_remote, local_path
+from coyo_tools.pieces import hub
+from coyo_tools.pieces.binding import Binding, bind, target_type
+from coyo_tools.words.errors import (
+    CorruptFile,
+    LfsPointer,
+    SchemaError,
+    SourceError,
+    SourceNotFound,
+)
+from coyo_tools.words.schema import COYO
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+MAGIC = b"PAR1"
+LFS_HEAD = b"version https://git-lfs"
+_TAIL = 1 << 16  # bytes asked for at first: most footers of remote files come with one request
+_AGAIN = "fetch the file again"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One parquet file of a source. name: unique within it. revision: the hub's commit, or None."""
+
+    url: str
+    name: str
+    bytes: int
+    revision: str | None = None
+
+
+@dataclass(frozen=True)
+class OpenPart:
+    """A part whose footer has been read. Columns go by COYO's names and types.
+
+    footer: the file's last bytes, from the start of its metadata on. Nothing is held open.
+    """
+
+    part: Part
+    binding: Binding
+    footer_sha256: str
+    metadata: pq.FileMetaData
+    footer: bytes
+
+    @property
+    def rows(self) -> int:
+        """Rows in the file."""
+        return int(self.metadata.num_rows)
+
+    @property
+    def row_groups(self) -> int:
+        """Row groups in the file."""
+        return int(self.metadata.num_row_groups)
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """The file's columns under COYO's names and types, other columns as they are."""
+        import pyarrow as pa
+
+        raw = self.metadata.schema.to_arrow_schema()
+        return pa.schema(
+            [
+                pa.field(name, target_type(name, raw.field(own).type))
+                for name, own in self.binding.columns.items()
+            ]
+        )
+
+    @cached_property
+    def file(self) -> pq.ParquetFile:
+        """The file, opened on first use. Raises SourceError."""
+        import pyarrow.parquet as pq
+
+        with _read_errors(self.part.url):
+            return pq.ParquetFile(
+                _open_file(self.part.url),
+                metadata=self.metadata,
+                pre_buffer=is_remote(self.part.url),
+            )
+
+    def identity(self) -> dict[str, Any]:
+        """What the manifest records: name, bytes and a digest of the footer (or the revision)."""
+        known = {
+            "name": self.part.name,
+            "bytes": self.part.bytes,
+            "rows": self.rows,
+            "footer_sha256": self.footer_sha256,
+        }
+        return known | ({"revision": self.part.revision} if self.part.revision else {})
+
+    def read(self, row_group: int, columns: Sequence[str]) -> pa.Table:
+        """These columns of one row group, in this order. Raises SchemaError, CorruptFile."""
+        own = self.binding.in_file(columns, self.part.url)
+        try:
+            raw = self.file.read_row_group(row_group, columns=own)
+        except (OSError, ValueError) as error:
+            raise CorruptFile(
+                f"row group {row_group} cannot be read: {first_line(error)}",
+                where=self.part.url,
+                todo=_AGAIN,
+            ) from error
+        return self._named(raw, columns)
+
+    def _named(self, raw: pa.Table, columns: Sequence[str]) -> pa.Table:
+        import pyarrow as pa
+
+        arrays = []
+        for name in columns:
+            column = _without_nan(raw.column(self.binding.columns[name]), name)
+            try:
+                arrays.append(column.cast(target_type(name, column.type)))
+            except pa.ArrowInvalid as error:
+                raise does_not_fit(name, self.part.url, first_line(error)) from error
+        return pa.table(arrays, names=list(columns)) if arrays else raw
+
+    def batches(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """Row group by row group, in order."""
+        for row_group in range(self.row_groups):
+            yield self.read(row_group, columns)
+
+
+def does_not_fit(name: str, where: str, why: str) -> SchemaError:
+    """The error of a value that COYO's type of its column cannot hold."""
+    return SchemaError(f"column {name!r} does not fit {COYO[name].dtype}: {why}", where=where)
+
+
+def _without_nan(column: Any, name: str) -> Any:
+    """Counts that came as floats write their nulls as NaN: give them back."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not pa.types.is_floating(column.type) or COYO.get(name) is None:
+        return column
+    if COYO[name].dtype.startswith("int"):
+        return pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
+    return column
+
+
+def open_part(part: Part, schema: str = "auto") -> OpenPart:
+    """Read a part's footer and bind its columns. Raises LfsPointer, CorruptFile, SchemaError."""
+    with _read_errors(part.url):
+        footer = _footer(part)
+    metadata = _parse(footer, part.url)
+    digest = hashlib.sha256(footer[:-8]).hexdigest()
+    binding = bind(metadata.schema.to_arrow_schema(), schema, part.url)
+    return OpenPart(part, binding, digest, metadata, footer)
+
+
+def _parse(footer: bytes, where: str) -> pq.FileMetaData:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_metadata(pa.BufferReader(MAGIC + footer))
+    except (pa.ArrowException, OSError) as error:
+        raise CorruptFile(
+            f"its footer is no parquet footer: {first_line(error)}", where=where, todo=_AGAIN
+        ) from error
+
+
+def _footer(part: Part) -> bytes:
+    """The file's end from its metadata on, after a look at both ends."""
+    with contextlib.closing(_Ends(part)) as file:
+        tail = file.last(_TAIL)
+        _check_ends(part, file, tail)
+        length = struct.unpack("<I", tail[-8:-4])[0] + 8
+        if length + len(MAGIC) > file.size:
+            raise CorruptFile("its footer is larger than the file", where=part.url, todo=_AGAIN)
+        return tail[-length:] if length <= len(tail) else file.last(length)
+
+
+class _Ends:
+    """The two ends of a file; of a remote one, no byte more than asked for."""
+
+    def __init__(self, part: Part) -> None:
+        self._handle = None
+        if is_remote(part.url):
+            self._fs, self._path = filesystem(part.url)
+            self.size = part.bytes or int(self._fs.size(self._path))
+        else:
+            self._handle = local_path(part.url).open("rb")
+            self.size = self._handle.seek(0, os.SEEK_END)
+
+    def last(self, count: int) -> bytes:
+        return self._range(max(0, self.size - count), self.size)
+
+    def head(self, count: int) -> bytes:
+        return self._range(0, min(count, self.size))
+
+    def _range(self, start: int, end: int) -> bytes:
+        if self._handle is None:
+            return bytes(self._fs.cat_file(self._path, start=start, end=end)) if end else b""
+        self._handle.seek(start)
+        return self._handle.read(end - start)
+
+    def close(self) -> None:
+        if self._handle is not None:
+            self._handle.close()
+
+
+def _check_ends(part: Part, file: _Ends, tail: bytes) -> None:
+    whole = file.size <= len(tail)
+    # A remote file that ends as it should is believed: its head would be one more request.
+    skip = is_remote(part.url) and tail[-4:] == MAGIC
+    head = tail if whole else MAGIC if skip else file.head(len(LFS_HEAD))
+    if head.startswith(LFS_HEAD):
+        raise LfsPointer(
+            "is a git-lfs pointer, not the data", where=part.url, todo="run: git lfs pull"
+        )
+    if file.size < 12 or not head.startswith(MAGIC):
+        what = "is no parquet file" if file.size else "is empty: 0 bytes"
+        raise CorruptFile(what, where=part.url, todo=_AGAIN)
+    if tail[-4:] != MAGIC:
+        raise CorruptFile(
+            f"is truncated: {file.size:,} bytes and no parquet footer", where=part.url, todo=_AGAIN
+        )
+
+
+def _open_file(url: str) -> Any:
+    if not is_remote(url):
+        return local_path(url).open("rb")
+    fs, path = filesystem(url)
+    return fs.open(path, "rb", cache_type="none")  # pyarrow asks for what it needs
+
+
+@contextlib.contextmanager
+def _read_errors(url: str) -> Iterator[None]:
+    """What the system says about reading, as one sentence."""
+    try:
+        with hub.hub_errors(url) if url.startswith(hub.SCHEME) else contextlib.nullcontext():
+            yield
+    except FileNotFoundError as error:
+        raise SourceNotFound("no such file", where=url, todo="check the path") from error
+    except PermissionError as error:
+        raise SourceError("may not be read: permission denied", where=url) from error
+    except IsADirectoryError as error:
+        raise SourceError("a folder with a file's name", where=url, todo="rename it") from error
+    except OSError as error:
+        raise SourceError(f"cannot be read: {first_line(error)}", where=url) from error
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one short line."""
+    return str(error).strip().split("\n", 1)[0][:200]
