@@ -6,6 +6,7 @@ Each command lives in the module of its name and is imported when it is called, 
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 from typing import Any
@@ -34,14 +35,15 @@ class _Commands(click.Group):
 
     def get_command(
         self,
-        ctx: click.Context,
-        cmd_name: str,  # noqa: ARG002  click's signature
+        ctx: click.Context,  # noqa: ARG002  click's signature
+        cmd_name: str,
     ) -> click.Command | None:
         """Import the module of that name and take its command."""
         if cmd_name not in COMMANDS:
             return None
         command = import_module(f"coyo_tools.cli.{cmd_name}").command
         assert isinstance(command, click.Command)
+        _name_variables(command, cmd_name)
         return command
 
     def resolve_command(
@@ -67,6 +69,16 @@ class _Commands(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
+def _name_variables(command: click.Command, name: str) -> None:
+    """Give each option COYO_<COMMAND>_<OPTION>, after the flag as typed; click's own guess is
+    after the parameter, so --timeout would be ..._TIMEOUT_S."""
+    for option in command.params:
+        if isinstance(option, click.Option) and option.envvar is None:
+            flag = max(option.opts, key=len).lstrip("-")
+            option.envvar = f"COYO_{name}_{flag}".replace("-", "_").upper()
+            option.allow_from_autoenv = False
+
+
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="coyo-tools", prog_name="coyo")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
@@ -81,11 +93,11 @@ def coyo(ctx: click.Context, debug: bool) -> None:
 
 def main(args: list[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 a named error, 2 usage, 130 interrupted."""
-    debug = "--debug" in (args if args is not None else sys.argv[1:])
+    given = list(sys.argv[1:] if args is None else args)
+    debug = "--debug" in given or bool(os.environ.get("COYO_DEBUG"))
     try:
-        status: Any = coyo.main(
-            args, prog_name="coyo", auto_envvar_prefix="COYO", standalone_mode=False
-        )
+        # It may stand before or after the command.
+        status: Any = _invoke([a for a in given if a != "--debug"])
     except click.exceptions.Exit as end:
         status = end.exit_code
     except click.ClickException as error:
@@ -97,8 +109,21 @@ def main(args: list[str] | None = None) -> None:
     except CoyoError as error:
         status = _tell(error, debug)
     except BrokenPipeError:
+        if not _reader_gone():
+            raise  # some other pipe: that is no ordinary end
         status = _closed_pipe()
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _invoke(args: list[str]) -> Any:
+    """What click's own `main` does, but for its ending every broken pipe silently with 1."""
+    completing = os.environ.get("_COYO_COMPLETE")
+    if completing:
+        from click.shell_completion import shell_complete
+
+        return shell_complete(coyo, {}, "coyo", "_COYO_COMPLETE", completing)
+    with coyo.make_context("coyo", args, auto_envvar_prefix="COYO") as ctx:
+        return coyo.invoke(ctx)
 
 
 def _tell(error: CoyoError, debug: bool) -> int:
@@ -113,9 +138,17 @@ def _tell(error: CoyoError, debug: bool) -> int:
     return error.exit_status
 
 
+def _reader_gone() -> bool:
+    """Whether the other end of stdout or stderr is closed."""
+    import select
+
+    poll = select.poll()
+    for descriptor in (1, 2):
+        poll.register(descriptor, 0)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+
+
 def _closed_pipe() -> int:
     """Whoever read our output has gone (`coyo filter ... | head`): nothing to complain about."""
-    import os
-
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
