@@ -205,12 +205,20 @@ class ScoreSettings:
         multiple=True,
         metavar="COLUMN=PATH",
     )
-    precision: str = option("fp32", "Arithmetic of the models.", choices=("fp32", "fp16", "bf16"))
+    precision: str = option("fp32", "Arithmetic of the CLIP models.", choices=("fp32", "fp16", "bf16"))
     schema: str = option("auto", _SCHEMA_HELP, choices=SCHEMA_CHOICES)
     device: str = option(
-        "auto", "auto, cpu, cuda, or a list such as cuda:0,cuda:1.", affects_result=False
+        "auto",
+        "auto (the first GPU if there is one), cpu, cuda, or a list such as cuda:0,cuda:1: one "
+        "worker each.",
+        affects_result=False,
     )
-    batch_size: int = option(32, "Pictures a model sees at once.", minimum=1, affects_result=False)
+    batch_size: int = option(
+        32,
+        "Pictures a model sees at once. Like the device it may move floats in the last digits.",
+        minimum=1,
+        affects_result=False,
+    )
     workers: int | None = option(
         None,
         "Threads or processes that decode; default one a core.",
@@ -224,6 +232,7 @@ class ScoreSettings:
             raise SettingsError(
                 "no column named", where="score", todo="add -c COLUMN; `coyo score --list` has them"
             )
+        object.__setattr__(self, "columns", tuple(dict.fromkeys(self.columns)))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,104 @@
+"""`coyo score`: recompute columns from the images and captions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from coyo_tools.cli import show
+from coyo_tools.cli.options import (
+    json_option,
+    overwrite_option,
+    settings_from,
+    settings_options,
+)
+from coyo_tools.words.config import ScoreSettings
+
+if TYPE_CHECKING:
+    from coyo_tools.verbs.score import ScoreResult
+
+
+@click.command("score")
+@click.argument("input", required=False, metavar="INPUT")
+@click.option("-o", "--out", metavar="DIR", help="Folder to write; local, s3:// or gs://.")
+@settings_options(ScoreSettings)
+@click.option("--list", "list_columns", is_flag=True, help="Print every column and stop.")
+@overwrite_option
+@json_option
+def command(
+    input: str | None,
+    out: str | None,
+    list_columns: bool,
+    overwrite: bool,
+    as_json: bool,
+    **values: Any,
+) -> None:
+    """Recompute columns of INPUT: a shard folder, or metadata for the text columns.
+
+    Writes one parquet a shard: id, key, the columns, and error where a picture does not decode.
+    Killed and run again, it goes on with the shards that are missing.
+
+    \b
+    Example:  coyo score shards -o scores -c image_phash -c num_tokens_bert
+    """
+    if list_columns:
+        _list(as_json)
+        return
+    if input is None or out is None:
+        raise click.UsageError("Missing " + ("argument 'INPUT'." if input is None else "'-o'."))
+    from coyo_tools.verbs.score import score
+
+    settings = settings_from(ScoreSettings, values)
+    result = score(input, out, settings, overwrite=overwrite, progress=show.listener())
+    if as_json:
+        show.print_json(result.to_dict())
+    else:
+        click.echo(_text(result))
+
+
+def _list(as_json: bool) -> None:
+    from coyo_tools.pieces.scores import SCORES
+
+    rows = [row for score in SCORES for row in score.as_json()]
+    if as_json:
+        show.print_json(rows)
+        return
+    cells = [
+        (r["column"], r["dtype"], f"[{r['extra']}]" if r["extra"] else "", r["meaning"])
+        for r in rows
+    ]
+    click.echo(show.table(("column", "dtype", "extra", "meaning"), cells, left=(0, 1, 2, 3)))
+    click.echo()
+    for row in rows:
+        click.echo(f"{row['column']}: {row['model']}")
+        click.echo(f"  licence {row['licence']}; weights {row['weights'] or 'none'}")
+        if row["note"]:
+            click.echo(f"  {row['note']}")
+
+
+def _text(result: ScoreResult) -> str:
+    rows = [
+        (c.name, show.count(c.values), show.count(c.nulls), _mean(c.mean)) for c in result.columns
+    ]
+    lines = [show.table(("column", "values", "nulls", "mean"), rows)]
+    failed = sum(result.errors.values())
+    if failed:
+        classes = ", ".join(f"{name} {show.count(n)}" for name, n in result.errors.items())
+        lines.append(f"{show.count(failed)} pictures failed: {classes}")
+    lines.append(_ending(result))
+    return "\n".join(lines)
+
+
+def _ending(result: ScoreResult) -> str:
+    speed = "was complete already"
+    if result.rows_per_s is not None:
+        speed = f"{result.rows_per_s:,.1f} rows/s, {show.seconds(result.seconds)}"
+    return (
+        f"{show.count(result.rows)} rows of {show.count(result.units)} files, {speed}: {result.out}"
+        f"   next: coyo compare {result.out} {result.input} -o comparison"
+    )
+
+
+def _mean(mean: float | None) -> str:
+    return "" if mean is None else f"{mean:,.6f}"
