@@ -134,13 +134,27 @@ def _in_folder(url: str, manifest: Manifest | None) -> tuple[Part, ...]:
         raise SourceNotFound("no such file or folder", where=url, todo="check the path")
     found = {p: i for p, i in fs.find(path, detail=True).items() if _is_data(p, path)}
     if manifest is not None:
-        own = set(manifest.files)
-        found = {p: i for p, i in found.items() if _relative(p, path) in own}
+        found = _as_listed(url, {_relative(p, path): (p, i) for p, i in found.items()}, manifest)
     if not found and manifest is None:
         raise SourceNotFound(
             "holds no parquet file", where=url, todo="name the folder that holds the parts"
         )
     return _parts(url, found)
+
+
+def _as_listed(
+    url: str, found: Mapping[str, tuple[str, Any]], manifest: Manifest
+) -> dict[str, Any]:
+    """The files the manifest lists, by path. A part that has gone is no reason to go on without."""
+    listed = [name for name in manifest.files if name.endswith(".parquet")]
+    for name in listed:
+        if name not in found:
+            raise SourceError(
+                f"its manifest lists {name}, which is not there",
+                where=url,
+                todo=f"run the `coyo {manifest.command}` that made it again: it makes what is gone",
+            )
+    return dict(found[name] for name in listed)
 
 
 def _is_data(path: str, root: str) -> bool:
