@@ -205,7 +205,9 @@ class ScoreSettings:
         multiple=True,
         metavar="COLUMN=PATH",
     )
-    precision: str = option("fp32", "Arithmetic of the CLIP models.", choices=("fp32", "fp16", "bf16"))
+    precision: str = option(
+        "fp32", "Arithmetic of the CLIP models.", choices=("fp32", "fp16", "bf16")
+    )
     schema: str = option("auto", _SCHEMA_HELP, choices=SCHEMA_CHOICES)
     device: str = option(
         "auto",
