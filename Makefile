@@ -5,6 +5,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+COG := $(BIN)/cog -I tools
 CORE := .venv/.core
 ALL := .venv/.all
 export NO_ALBUMENTATIONS_UPDATE := 1# img2dataset's albumentations asks the network at import
@@ -28,7 +29,7 @@ check: $(ALL) ## Lint, types, layers, generated docs: what has to be clean befor
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tools/check_text.py
-	$(BIN)/cog -r --check --diff docs/*.md README.md
+	$(COG) -r --check --diff docs/*.md
 
 format: $(ALL) ## Format the code and put the imports in order
 	$(BIN)/ruff check --fix .
@@ -41,7 +42,7 @@ test-fast: $(ALL) ## Run the tests that take less than about ten seconds each
 	$(BIN)/python -m pytest -m 'not slow' $(ARGS)
 
 docs: $(ALL) ## Write the generated parts of docs/*.md anew
-	$(BIN)/cog -r docs/*.md README.md
+	$(COG) -r docs/*.md
 
 bench: $(ALL) ## Run every benchmark; figures go to benchmarks/RESULTS.md
 	set -e; for script in benchmarks/bench_*.py; do $(BIN)/python $$script; done

@@ -1,0 +1,160 @@
+"""The generated parts of docs/*.md, called from their cog blocks; `make docs` writes them anew.
+
+Everything comes from the declarations in coyo_tools: nothing is said twice.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+WIDTH = 96
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table; pipes in cells are escaped."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(_cell(c) for c in line)} |\n" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def commands() -> str:
+    """Every command's --help."""
+    import click
+
+    from coyo_tools.cli import COMMANDS, coyo
+
+    parent = click.Context(coyo, info_name="coyo", terminal_width=WIDTH, max_content_width=WIDTH)
+    sections = [f"## coyo\n\n```text\n{coyo.get_help(parent)}\n```\n"]
+    for name in COMMANDS:
+        command = coyo.get_command(parent, name)
+        assert command is not None
+        context = click.Context(
+            command, parent, name, terminal_width=WIDTH, max_content_width=WIDTH
+        )
+        sections.append(f"## coyo {name}\n\n```text\n{command.get_help(context)}\n```\n")
+    return "\n" + "\n".join(sections) + "\n"
+
+
+def verbs() -> str:
+    """Each verb's signature and docstring."""
+    import coyo_tools
+    from coyo_tools.cli import COMMANDS
+
+    sections = []
+    for name in COMMANDS:
+        verb = getattr(coyo_tools, name)
+        call = f"{name}{_signature(verb)}"
+        said = inspect.getdoc(verb) or ""
+        sections.append(f"### {name}\n\n```python\n{call}\n```\n\n```text\n{said}\n```\n")
+    return "\n" + "\n".join(sections) + "\n"
+
+
+def _signature(verb: Any) -> str:
+    parameters = inspect.signature(verb).parameters.values()
+    parts, starred = [], False
+    for parameter in parameters:
+        if parameter.kind is parameter.KEYWORD_ONLY and not starred:
+            parts.append("*")
+            starred = True
+        prefix = "**" if parameter.kind is parameter.VAR_KEYWORD else ""
+        default = parameter.default
+        shown = "" if default is parameter.empty else f"={_default(default)}"
+        parts.append(f"{prefix}{parameter.name}{shown}")
+    return f"({', '.join(parts)})"
+
+
+def _default(value: Any) -> str:
+    return getattr(value, "__name__", None) or repr(value)
+
+
+def settings(name: str) -> str:
+    """A settings class: its fields, types, defaults and meanings."""
+    import coyo_tools
+    from coyo_tools.words.config import options_of
+
+    kind = getattr(coyo_tools, name)
+    specs = options_of(kind)
+    rows = [
+        (
+            f"`{field.name}`",
+            f"`{field.type}`",
+            f"`{field.default!r}`",
+            _range(specs[field.name]),
+            specs[field.name].help,
+        )
+        for field in dataclasses.fields(kind)
+        if field.name in specs
+    ]
+    said = " ".join((inspect.getdoc(kind) or "").split())
+    head = ("field", "type", "default", "range", "meaning")
+    return f"\n### {name}\n\n{said}\n\n{table(head, rows)}\n"
+
+
+def _range(spec: Any) -> str:
+    if spec.choices and not spec.multiple:
+        return ", ".join(f"`{choice}`" for choice in spec.choices)
+    bounds = [
+        f"{bound:,.10g}" if bound is not None else "" for bound in (spec.minimum, spec.maximum)
+    ]
+    if all(bounds):
+        return f"{bounds[0]} to {bounds[1]}"
+    return f"from {bounds[0]}" if bounds[0] else ""
+
+
+def columns() -> str:
+    """The published columns and what the neighbours call them."""
+    from coyo_tools.words.schema import COYO_COLUMNS, SCHEMAS
+
+    neighbours = [name for name in SCHEMAS if name != "coyo"]
+    back = {n: {coyo: own for own, coyo in SCHEMAS[n].items()} for n in neighbours}
+    rows = [
+        (
+            f"`{column.name}`",
+            column.dtype + (" (float16 values)" if column.float16_valued else ""),
+            column.meaning,
+            *(f"`{back[n][column.name]}`" if column.name in back[n] else "" for n in neighbours),
+        )
+        for column in COYO_COLUMNS
+    ]
+    return "\n" + table(("column", "dtype", "meaning", *neighbours), rows) + "\n"
+
+
+def failures() -> str:
+    """The closed list of what can go wrong with a row."""
+    from coyo_tools.words.failures import FAILURE_CLASSES
+
+    rows = [
+        (f"`{kind.name}`", f"`{kind.status}`", "yes" if kind.retry else "", kind.meaning)
+        for kind in FAILURE_CLASSES
+    ]
+    return "\n" + table(("error", "status", "retried", "meaning"), rows) + "\n"
+
+
+def errors() -> str:
+    """The tree of named errors, as its module draws it."""
+    from coyo_tools.words import errors as module
+
+    lines = (module.__doc__ or "").splitlines()
+    drawn = [line[4:] for line in lines if line.startswith("    ")]
+    return "\n```text\n" + "\n".join(drawn) + "\n```\n\n"
+
+
+def rules() -> str:
+    """Every rule of `coyo filter`, as it is declared."""
+    from coyo_tools.pieces import rules as module
+
+    return "\n" + module.markdown_table() + "\n"
+
+
+def scores() -> str:
+    """Every column that can be recomputed, as it is declared."""
+    from coyo_tools.pieces.scores import NOT_RECOMPUTED, markdown_table
+
+    rows = [(f"`{name}`", why) for name, why in NOT_RECOMPUTED.items()]
+    return f"\n{markdown_table()}\nNot recomputed:\n\n{table(('column', 'why'), rows)}\n"
