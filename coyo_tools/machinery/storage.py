@@ -115,6 +115,14 @@ class Folder(ABC):
         """Names of the files directly in this folder, sorted; [] where it is absent."""
 
     @abstractmethod
+    def sizes(self) -> dict[str, int]:
+        """Bytes of the files directly in this folder, by name; {} where it is absent."""
+
+    @abstractmethod
+    def move(self, name: str, new: str) -> None:
+        """Give a file another name, in place of a file that has it. Raises FileNotFoundError."""
+
+    @abstractmethod
     def read_bytes(self, name: str) -> bytes:
         """The file's bytes. Raises FileNotFoundError."""
 
@@ -170,6 +178,18 @@ class LocalFolder(Folder):
             return []
         found = (p.name for p in self.path.iterdir() if p.is_file())
         return sorted(n for n in found if not n.endswith(TEMPORARY) and n != LOCK)
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes of what `names` lists."""
+        return {name: (self.path / name).stat().st_size for name in self.names()}
+
+    def move(self, name: str, new: str) -> None:
+        """Rename, at once and lasting."""
+        if not (self.path / name).exists():
+            raise FileNotFoundError(name)
+        with storage_errors(self.url_of(new)):
+            (self.path / name).replace(self.path / new)
+            _flush_entry(self.path)
 
     def read_bytes(self, name: str) -> bytes:
         """The file's bytes."""
@@ -293,13 +313,25 @@ class RemoteFolder(Folder):
 
     def names(self) -> list[str]:
         """Objects directly under the prefix."""
+        return sorted(self.sizes())
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes of the objects directly under the prefix."""
         self._fs.invalidate_cache()
         try:
             with _remote_errors(self.url):
                 entries = self._fs.ls(self._root, detail=True)
         except FileNotFoundError:
-            return []
-        return sorted(e["name"].rsplit("/", 1)[-1] for e in entries if e["type"] == "file")
+            return {}
+        files = (e for e in entries if e["type"] == "file")
+        return {e["name"].rsplit("/", 1)[-1]: int(e["size"] or 0) for e in files}
+
+    def move(self, name: str, new: str) -> None:
+        """Copy, then delete: stores cannot rename."""
+        with _remote_errors(self.url_of(new)):
+            self._fs.invalidate_cache()
+            self._fs.copy(self._path(name), self._path(new))
+            self._fs.rm_file(self._path(name))
 
     def read_bytes(self, name: str) -> bytes:
         """The object's bytes."""

@@ -72,6 +72,7 @@ FAILURE_CLASSES: tuple[FailureClass, ...] = (
     _download("empty", "no bytes"),
     _download("opt_out", "X-Robots-Tag forbids use for training"),
     _download("robots", "robots.txt forbids the url"),
+    _download("internal", "a fault of this tool and not of the row; please report it", retry=True),
     _resize("not_an_image", "the bytes are no picture: HTML, text, SVG, PDF ..."),
     _resize("unsupported_format", "a picture of a format that is not decoded"),
     _resize("corrupt_image", "a picture that does not decode"),

@@ -1,0 +1,78 @@
+"""`coyo download`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from coyo_tools.cli import show
+from coyo_tools.cli.options import (
+    json_option,
+    out_option,
+    overwrite_option,
+    settings_from,
+    settings_options,
+)
+from coyo_tools.words.config import DownloadSettings
+from coyo_tools.words.failures import FAILURES
+
+if TYPE_CHECKING:
+    from coyo_tools.verbs.download import DownloadResult
+
+
+@click.command(name="download")
+@click.argument("subset")
+@out_option
+@settings_options(DownloadSettings)
+@click.option(
+    "--retry-failed",
+    is_flag=True,
+    help="Fetch again the rows of finished shards whose failure may have passed.",
+)
+@overwrite_option
+@json_option
+def command(
+    subset: str, out: str, retry_failed: bool, overwrite: bool, as_json: bool, **values: Any
+) -> None:
+    """Fetch the images of SUBSET into tar shards, every row accounted for.
+
+    The shards are laid out as img2dataset's, so that its readers work unchanged. Run it again
+    to go on where it stopped.
+
+        coyo download subset -o shards --image-size 256
+    """
+    from coyo_tools.verbs.download import download
+
+    settings = settings_from(DownloadSettings, values)
+    result = download(
+        subset,
+        out,
+        settings,
+        overwrite=overwrite,
+        retry_failed=retry_failed,
+        progress=show.listener(),
+    )
+    if as_json:
+        show.print_json(result.to_dict())
+    else:
+        _print(result)
+
+
+def _print(result: DownloadResult) -> None:
+    lines = [["success", show.count(result.successes), _share(result.successes, result.rows), ""]]
+    for error, count in result.by_error.items():
+        meaning = FAILURES[error].meaning if error in FAILURES else ""
+        lines.append([error, show.count(count), _share(count, result.rows), meaning])
+    lines.append(["all rows", show.count(result.rows), "", ""])
+    click.echo(show.table(["outcome", "rows", "share", ""], lines, left=(0, 3)))
+    rate = result.rows / result.seconds if result.seconds else 0.0
+    click.echo(
+        f"stored {show.count(result.successes)} pictures in {show.count(result.shards)} shards, "
+        f"{show.size(result.bytes)}, {show.seconds(result.seconds)} ({rate:,.0f} rows/s): "
+        f"{result.out}   next: coyo score {result.out} -o scores -c image_phash"
+    )
+
+
+def _share(count: int, rows: int) -> str:
+    return f"{count / rows:.2%}" if rows else ""

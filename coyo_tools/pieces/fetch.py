@@ -1,0 +1,336 @@
+"""Fetching one url: bytes, or the class of failure. The server is taken to be hostile.
+
+One session a process: one TLS context, one DNS cache, connections kept alive. Redirects are
+followed here, so that every hop is checked; the address check is made on the socket itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import email.utils
+import time
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Self
+
+import aiohttp
+from yarl import URL
+
+from coyo_tools.pieces import addresses, robots
+from coyo_tools.pieces.blocklist import BlockList
+from coyo_tools.pieces.resolver import Resolver
+from coyo_tools.words.config import DownloadSettings
+from coyo_tools.words.failures import Failure
+
+AGENT = "coyo-tools"  # the product token that robots.txt and X-Robots-Tag may name
+MAX_REDIRECTS = 10
+LONGEST_RETRY_AFTER_S = 60.0
+_REDIRECTS = frozenset((301, 302, 303, 307, 308))
+_NAMED_STATUS = frozenset((401, 403, 404, 410, 429))
+_DRAIN_BYTES = 1 << 16  # an error page up to this size is read, to keep the connection
+_ROBOTS_BYTES = 500 * 1024  # RFC 9309, 2.5
+_KEEPALIVE_S = 15.0
+_DNS_TTL_S = 600
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """The body of a successful answer, content encoding undone."""
+
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Refused:
+    """No body. retry_after_s: what the server asked to wait, bounded, where it did."""
+
+    failure: Failure
+    retry_after_s: float | None = None
+
+
+def user_agent(settings: DownloadSettings) -> str:
+    """What is sent as User-Agent."""
+    if settings.user_agent:
+        return settings.user_agent
+    from importlib.metadata import version
+
+    page = "+https://github.com/coyo-tools/coyo-tools"
+    return f"{AGENT}/{version('coyo-tools')} ({page})"
+
+
+def parse_url(url: str | None) -> URL | Failure:
+    """An absolute http or https url with a host, or `bad_url`."""
+    if not url:
+        return Failure("bad_url", "no url")
+    try:
+        parsed = URL(url.strip())
+        host = parsed.host  # yarl decodes it on demand
+        sound = parsed.port is None or 0 < parsed.port < 65536
+    except (ValueError, UnicodeError):
+        return Failure("bad_url", "cannot be parsed")
+    if parsed.scheme not in ("http", "https"):
+        return Failure("bad_url", f"scheme {parsed.scheme[:20]!r}" if parsed.scheme else "relative")
+    if not host or not sound:
+        return Failure("bad_url", "no host" if not host else "impossible port")
+    return parsed
+
+
+@dataclass
+class Fetcher:
+    """Fetches urls over one session; use as an async context manager."""
+
+    settings: DownloadSettings
+    blocked: BlockList = field(default_factory=BlockList)
+    resolver: Resolver | None = None
+
+    async def __aenter__(self) -> Self:
+        guarded = not self.settings.allow_private_addresses
+        connector = aiohttp.TCPConnector(
+            limit=self.settings.connections,
+            limit_per_host=self.settings.per_host,
+            ttl_dns_cache=_DNS_TTL_S,
+            dns_cache_max_size=100_000,
+            keepalive_timeout=_KEEPALIVE_S,
+            resolver=self.resolver or Resolver(),
+            socket_factory=addresses.guarded_socket if guarded else None,
+        )
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            auto_decompress=False,  # done here, with a limit
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={
+                "User-Agent": user_agent(self.settings),
+                "Accept": "image/*,*/*;q=0.8",
+                "Accept-Encoding": "identity",
+            },
+            timeout=aiohttp.ClientTimeout(total=None),  # the deadline is set in `fetch`
+        )
+        self._robots: dict[str, asyncio.Task[robots.Robots | Refused]] = {}
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._robots.values():
+            task.cancel()
+        await asyncio.gather(*self._robots.values(), return_exceptions=True)
+        await self._session.close()
+
+    async def fetch(self, url: str | None) -> Fetched | Refused:
+        """One try, redirects and body included, within the deadline."""
+        target = parse_url(url)
+        if isinstance(target, Failure):
+            return Refused(target)
+        if self.blocked.has_url(url or ""):
+            return Refused(Failure("blocked", "url"))
+        return await self._within_deadline(target, self.settings.robots)
+
+    async def _within_deadline(self, target: URL, ask_robots: bool) -> Fetched | Refused:
+        limit = self.settings.timeout_s
+        try:
+            async with asyncio.timeout(limit):
+                return await self._follow(target, ask_robots)
+        except TimeoutError:
+            return Refused(Failure("timeout", f"no complete answer within {limit:g} s"))
+        except (aiohttp.ClientError, OSError, ValueError, zlib.error) as error:
+            return Refused(classify(error))
+
+    async def _follow(self, target: URL, ask_robots: bool) -> Fetched | Refused:
+        for _ in range(MAX_REDIRECTS + 1):
+            refused = self._check(target)
+            if refused is None and ask_robots:
+                refused = await self._ask_robots(target)
+            if refused is not None:
+                return refused
+            result = await self._get(target)
+            if not isinstance(result, URL):
+                return result
+            target = result
+        return Refused(Failure("redirects", f"more than {MAX_REDIRECTS}"))
+
+    def _check(self, target: URL) -> Refused | None:
+        """What is wrong with a target before anything is sent, at every hop."""
+        host = target.host or ""
+        if self.blocked.has_host(host):
+            return Refused(Failure("blocked", "host"))
+        spelled = addresses.literal(host)
+        if spelled is None:
+            return None
+        if not self.settings.allow_private_addresses and not addresses.is_public(spelled):
+            return Refused(Failure("private_address", "not a public address"))
+        if ":" not in spelled and spelled != host:
+            return Refused(Failure("bad_url", "an address in no usual form"))
+        return None
+
+    async def _get(self, target: URL) -> Fetched | Refused | URL:
+        """One request: a body, a failure, or where a redirect leads."""
+        async with self._session.get(target, allow_redirects=False) as answer:
+            if answer.status in _REDIRECTS:
+                await _drain(answer)
+                return _redirect(target, answer.headers.get("Location"))
+            if self.settings.honor_opt_out:
+                directive = robots.opt_out(answer.headers.getall("X-Robots-Tag", []), AGENT)
+                if directive is not None:
+                    await _drain(answer)
+                    return Refused(Failure("opt_out", f"X-Robots-Tag: {directive}"))
+            if answer.status != 200:
+                await _drain(answer)
+                return _refused(answer.status, answer.headers)
+            return await _body(answer, self.settings.max_bytes)
+
+    async def _ask_robots(self, target: URL) -> Refused | None:
+        origin = str(target.origin())
+        if origin not in self._robots:
+            if len(self._robots) > 100_000:
+                self._robots.clear()
+            self._robots[origin] = asyncio.create_task(self._fetch_robots(target.origin()))
+        rules = await asyncio.shield(self._robots[origin])
+        if isinstance(rules, Refused):
+            return rules
+        if rules.allows(target.raw_path_qs):
+            return None
+        return Refused(Failure("robots", "robots.txt forbids the url"))
+
+    async def _fetch_robots(self, origin: URL) -> robots.Robots | Refused:
+        """RFC 9309, 2.3.1: absent allows all, a server error forbids all."""
+        answer = await self._within_deadline(origin / "robots.txt", ask_robots=False)
+        if isinstance(answer, Fetched):
+            text = answer.data[:_ROBOTS_BYTES].decode("utf-8", errors="replace")
+            return robots.parse_robots(text, AGENT)
+        error = answer.failure.error
+        if error in ("http_5xx", "http_429"):
+            return robots.FORBID_ALL
+        return robots.ALLOW_ALL if error not in ("dns", "connect", "tls", "timeout") else answer
+
+
+async def _drain(answer: aiohttp.ClientResponse) -> None:
+    """Read a small body nobody needs, so that the connection can be used again."""
+    length = answer.content_length
+    if length is not None and length <= _DRAIN_BYTES:
+        await answer.read()
+
+
+def _redirect(target: URL, location: str | None) -> URL | Refused:
+    if not location:
+        return Refused(Failure("redirects", "a redirect without a target"))
+    try:
+        joined = str(target.join(URL(location)))
+    except (ValueError, UnicodeError):
+        return Refused(Failure("bad_url", "redirected to what cannot be parsed"))
+    parsed = parse_url(joined)
+    if isinstance(parsed, Failure):
+        return Refused(Failure("bad_url", f"redirected: {parsed.message}"))
+    return parsed
+
+
+def _refused(status: int, headers: Mapping[str, str]) -> Refused:
+    if status in _NAMED_STATUS:
+        name = f"http_{status}"
+    elif 400 <= status < 500:
+        name = "http_4xx"
+    else:
+        name = "http_5xx" if 500 <= status < 600 else "http_other"
+    wait = _retry_after(headers.get("Retry-After")) if status in (429, 503) else None
+    return Refused(Failure(name, f"HTTP status {status}"), wait)
+
+
+def _retry_after(value: str | None) -> float | None:
+    """Seconds of a Retry-After header, a number or a date, at most LONGEST_RETRY_AFTER_S."""
+    if not value:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            seconds = email.utils.parsedate_to_datetime(value).timestamp() - time.time()
+        except (TypeError, ValueError, OverflowError):
+            return None
+    return min(max(0.0, seconds), LONGEST_RETRY_AFTER_S) if seconds == seconds else None
+
+
+async def _body(answer: aiohttp.ClientResponse, max_bytes: int) -> Fetched | Refused:
+    too_large = Refused(Failure("too_large", f"more than {max_bytes:,} bytes"))
+    if (answer.content_length or 0) > max_bytes:
+        return too_large
+    chunks, size = [], 0
+    try:
+        async for chunk in answer.content.iter_any():
+            size += len(chunk)
+            if size > max_bytes:
+                return too_large
+            chunks.append(chunk)
+    except (ConnectionResetError, aiohttp.ClientConnectionError):
+        return Refused(Failure("truncated", "connection lost within the body"))
+    data = b"".join(chunks)
+    encoding = answer.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding not in ("", "identity"):
+        return await asyncio.to_thread(_decoded, data, encoding, max_bytes)
+    return Fetched(data) if data else Refused(Failure("empty"))
+
+
+def _decoded(data: bytes, encoding: str, max_bytes: int) -> Fetched | Refused:
+    """Undo a content encoding that was not asked for, up to max_bytes."""
+    if encoding not in ("gzip", "x-gzip", "deflate"):
+        return Refused(Failure("protocol", f"content encoding {encoding[:20]!r} was not asked for"))
+    raw_deflate = encoding == "deflate" and data[:1] != b"\x78"
+    engine = zlib.decompressobj(-zlib.MAX_WBITS if raw_deflate else zlib.MAX_WBITS | 32)
+    plain = engine.decompress(data, max_bytes + 1)
+    if len(plain) > max_bytes:
+        return Refused(Failure("too_large", f"more than {max_bytes:,} bytes, decompressed"))
+    if not engine.eof:
+        return Refused(Failure("truncated", "compressed body ends early"))
+    return Fetched(plain) if plain else Refused(Failure("empty"))
+
+
+def classify(error: Exception) -> Failure:
+    """The failure class of what a request raised. Texts do not differ from run to run."""
+    match error:
+        case aiohttp.ClientConnectorCertificateError():
+            return Failure("tls", "certificate refused")
+        case aiohttp.ClientSSLError() | aiohttp.ServerFingerprintMismatch():
+            return Failure("tls", "handshake failed")
+        case aiohttp.ClientConnectorDNSError():
+            return Failure("dns", "host name does not resolve")
+        case aiohttp.ClientConnectorError(os_error=addresses.PrivateAddress()):
+            return Failure("private_address", "resolves to an address that is not public")
+        case aiohttp.ClientConnectorError():
+            return Failure("connect", _reason(error.os_error))
+        case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
+            return Failure("bad_url", "no request can be made of it")
+        case aiohttp.ClientPayloadError():
+            return _payload(error)
+        case aiohttp.ClientResponseError():
+            return Failure("protocol", "not a sound HTTP answer")
+        case aiohttp.ServerDisconnectedError():
+            return Failure("connect", "closed without an answer")
+        case TimeoutError():
+            return Failure("timeout", "the system gave up waiting")
+        case zlib.error():
+            return Failure("protocol", "compressed body is broken")
+        case OSError():
+            return Failure("connect", _reason(error))
+        case ValueError():
+            return Failure("bad_url", "no request can be made of it")
+    return Failure("protocol", type(error).__name__)
+
+
+def _reason(error: OSError) -> str:
+    import errno
+
+    names = {
+        errno.ECONNREFUSED: "refused",
+        errno.ECONNRESET: "reset",
+        errno.EPIPE: "reset",
+        errno.EHOSTUNREACH: "host unreachable",
+        errno.ENETUNREACH: "network unreachable",
+        errno.ETIMEDOUT: "timed out",
+    }
+    return names.get(error.errno or 0, "no connection")
+
+
+def _payload(error: aiohttp.ClientPayloadError) -> Failure:
+    """A body that broke off, or one whose framing is wrong."""
+    cause = error.__cause__
+    broken = (aiohttp.http_exceptions.TransferEncodingError, aiohttp.http_exceptions.BadHttpMessage)
+    if isinstance(cause, broken) and "not enough data" not in str(cause).lower():
+        return Failure("protocol", "chunks are broken")
+    return Failure("truncated", "fewer bytes than promised")

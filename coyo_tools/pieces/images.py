@@ -1,0 +1,303 @@
+"""Pictures: what the fetched bytes are, decoded, resized and encoded for the shard.
+
+Content is sniffed and never believed, sizes are checked before pixels are decoded, and whatever
+a decoder raises is a failure of the row.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from coyo_tools.pieces import resize
+from coyo_tools.words.config import DownloadSettings
+from coyo_tools.words.failures import Failure
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+# Formats that are decoded, with the Pillow class that reads them. The class is called directly:
+# `Image.open` would try its other plugins too.
+DECODED = {
+    "jpeg": ("PIL.JpegImagePlugin", "JpegImageFile"),
+    "png": ("PIL.PngImagePlugin", "PngImageFile"),
+    "webp": ("PIL.WebPImagePlugin", "WebPImageFile"),
+    "gif": ("PIL.GifImagePlugin", "GifImageFile"),
+    "bmp": ("PIL.BmpImagePlugin", "BmpImageFile"),
+    "tiff": ("PIL.TiffImagePlugin", "TiffImageFile"),
+}
+EXTENSIONS = {"jpeg": "jpg", "png": "png", "webp": "webp"}
+_MAGIC: tuple[tuple[bytes, str], ...] = (
+    (b"\xff\xd8\xff", "jpeg"),
+    (b"\x89PNG\r\n\x1a\n", "png"),
+    (b"GIF87a", "gif"),
+    (b"GIF89a", "gif"),
+    (b"BM", "bmp"),
+    (b"II*\x00", "tiff"),
+    (b"MM\x00*", "tiff"),
+    (b"\x00\x00\x01\x00", "ico"),
+    (b"8BPS", "psd"),
+    (b"\xff\x0a", "jxl"),
+    (b"\x00\x00\x00\x0cJXL ", "jxl"),
+    (b"\x00\x00\x00\x0cjP  ", "jp2"),
+    (b"\xff\x4f\xff\x51", "jp2"),
+)
+_BRANDS = {b"avif": "avif", b"avis": "avif", b"heic": "heic", b"heix": "heic", b"mif1": "heif"}
+_ORIENTATION = 0x0112  # EXIF tag
+_WHOLE_SCALES = (2, 4, 8)  # denominators at which libjpeg decodes smaller
+# Below six decoded pixels a target pixel, DCT scaling is visibly another picture than area
+# averaging (mean PSNR under 42 dB on photographs); from there on it is not.
+_DCT_MARGIN = 6.0
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture as it goes into the shard. Sizes in px; the original's as its header says.
+
+    extension: jpg, png or webp, which is what `data` holds. phash: of the original, where asked.
+    """
+
+    data: bytes
+    extension: str
+    width: int
+    height: int
+    original_width: int
+    original_height: int
+    phash: str | None = None
+
+
+@dataclass(frozen=True)
+class Spoiled:
+    """Bytes that gave no picture. Sizes: px as the header says, where there was one."""
+
+    failure: Failure
+    original_width: int | None = None
+    original_height: int | None = None
+
+
+def sniff(data: bytes) -> str | None:
+    """The format the first bytes name: jpeg, png, webp, avif ...; None where they name none."""
+    for magic, name in _MAGIC:
+        if data.startswith(magic):
+            return name
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "webp"
+    if data[4:8] == b"ftyp":
+        return _BRANDS.get(data[8:12])
+    return None
+
+
+def process(data: bytes, settings: DownloadSettings, *, phash: bool = False) -> Picture | Spoiled:
+    """Decode, turn upright, flatten on white, resize and encode fetched bytes.
+
+    phash: also hash the original, as Pillow opens it.
+    """
+    kind = sniff(data)
+    if kind is None:
+        return Spoiled(Failure("not_an_image", f"begins like {_looks_like(data)}"))
+    if kind not in DECODED:
+        return Spoiled(Failure("unsupported_format", kind))
+    size: tuple[int, int] | None = None
+    try:
+        image = _open(data, kind)
+        size = image.size
+        if size[0] * size[1] > settings.max_pixels:
+            return Spoiled(Failure("too_many_pixels", f"{size[0]} x {size[1]}"), *size)
+        return _make(image, data, kind, settings, phash)
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001  a hostile picture makes a decoder raise anything
+        failure = Failure("corrupt_image", f"{kind}: {_brief(error)}")
+        return Spoiled(failure, *(size or (None, None)))
+
+
+def _looks_like(data: bytes) -> str:
+    head = data[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if head.startswith((b"<!doctype html", b"<html", b"<head", b"<script")):
+        return "HTML"
+    if b"<svg" in head:
+        return "SVG"
+    if head.startswith(b"<?xml"):
+        return "XML"
+    if head.startswith(b"%pdf"):
+        return "PDF"
+    if head.startswith((b"{", b"[")):
+        return "JSON"
+    return "text" if head.isascii() and b"\x00" not in head else "unknown bytes"
+
+
+def _brief(error: Exception) -> str:
+    """One line that does not differ from run to run (Pillow names objects by address)."""
+    text = str(error).strip().split("\n", 1)[0]
+    return type(error).__name__ if "0x" in text or not text else text[:120]
+
+
+@cache
+def _opener(kind: str) -> Any:
+    from importlib import import_module
+
+    module, name = DECODED[kind]
+    return getattr(import_module(module), name)
+
+
+def _open(data: bytes, kind: str) -> Image.Image:
+    """The picture's header; no pixel is decoded yet."""
+    image: Image.Image = _opener(kind)(io.BytesIO(data))
+    return image
+
+
+def _make(
+    image: Image.Image, data: bytes, kind: str, settings: DownloadSettings, phash: bool
+) -> Picture:
+    original = image.size
+    turn = _orientation(image)
+    upright = original if turn < 5 else (original[1], original[0])
+    geometry = resize.plan(*upright, settings.resize, settings.image_size, settings.only_shrink)
+    digest = _phash(data, kind) if phash else None
+    if geometry is None and settings.keep_original_bytes and _may_keep(image, kind, turn):
+        image.load()  # nothing that does not decode is stored
+        return Picture(data, EXTENSIONS[kind], *original, *original, digest)
+    pixels = _decode(image, data, kind, geometry if turn == 1 else None)
+    pixels = _turned(pixels, turn)
+    if geometry is not None:
+        pixels = resize.resize(pixels, geometry, settings.interpolation)
+    encoded = _encode(pixels, settings.format, settings.quality)
+    return Picture(encoded, settings.format, *pixels.size, *original, digest)
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation, 1 to 8; 1 where there is none or it cannot be read."""
+    try:
+        turn = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # noqa: BLE001  broken EXIF spoils no picture
+        return 1
+    return turn if isinstance(turn, int) and turn in range(2, 9) else 1
+
+
+def _phash(data: bytes, kind: str) -> str:
+    from coyo_tools.pieces.phash import phash_hex
+
+    return phash_hex(_open(data, kind))
+
+
+def _may_keep(image: Image.Image, kind: str, turn: int) -> bool:
+    """Whether the bytes can be stored as they are: no turning, no alpha, one frame."""
+    still = getattr(image, "n_frames", 1) == 1
+    return kind in EXTENSIONS and turn == 1 and still and not image.has_transparency_data
+
+
+def _decode(
+    image: Image.Image, data: bytes, kind: str, geometry: resize.Geometry | None
+) -> Image.Image:
+    """Pixels on white, as RGB, or as CMYK that stands for RGB and a filler.
+
+    The second form shares memory with the JPEG decoder's output, and the resizer treats both
+    alike. geometry: of the target, where the decoder may shrink towards it.
+    """
+    if kind == "jpeg" and image.mode in ("RGB", "L"):
+        pixels = _decode_jpeg(data, image.size, geometry)
+        if pixels is not None:
+            return pixels
+    image.load()
+    return _on_white(image)
+
+
+def _decode_jpeg(
+    data: bytes, size: tuple[int, int], geometry: resize.Geometry | None
+) -> Image.Image | None:
+    """The fast way; None where this decoder objects, and Pillow is to judge."""
+    import simplejpeg
+    from PIL import Image
+
+    width, height = _decoded_size(size, geometry)
+    try:
+        array = simplejpeg.decode_jpeg(data, "RGBX", min_width=width, min_height=height)
+    except ValueError:
+        return None
+    shape = array.shape[1], array.shape[0]
+    return Image.frombuffer("CMYK", shape, array, "raw", "CMYK", 0, 1)
+
+
+def _decoded_size(size: tuple[int, int], geometry: resize.Geometry | None) -> tuple[int, int]:
+    """The least size in px that may be decoded without a loss that shows; 0, 0 for the whole."""
+    if geometry is None:
+        return 0, 0
+    factor = min(size[0] / geometry.size[0], size[1] / geometry.size[1])
+    fitting = [d for d in _WHOLE_SCALES if factor / d >= _DCT_MARGIN]
+    if not fitting:
+        return 0, 0
+    return -(-size[0] // fitting[-1]), -(-size[1] // fitting[-1])
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """RGB of any mode; what is transparent becomes white."""
+    from PIL import Image
+
+    if image.mode.startswith("I"):
+        return _from_16_bit(image)
+    if image.mode == "F":
+        raise ValueError("floating point pixels")
+    if not image.has_transparency_data:
+        return image if image.mode == "RGB" else image.convert("RGB")
+    layered = image.convert("RGBA")
+    flat = Image.new("RGB", image.size, (255, 255, 255))
+    flat.paste(layered, mask=layered.getchannel("A"))
+    return flat
+
+
+def _from_16_bit(image: Image.Image) -> Image.Image:
+    """The upper eight of sixteen bits; Pillow's own conversion would cut at 255."""
+    import numpy as np
+    from PIL import Image
+
+    values = np.asarray(image).astype(np.int64).clip(0, 65535) >> 8
+    return Image.fromarray(values.astype(np.uint8)).convert("RGB")
+
+
+def _turned(image: Image.Image, turn: int) -> Image.Image:
+    """Upright, by the EXIF orientation 1 to 8 (EXIF 2.32, tag 0x0112)."""
+    from PIL.Image import Transpose
+
+    ways = {
+        2: Transpose.FLIP_LEFT_RIGHT,
+        3: Transpose.ROTATE_180,
+        4: Transpose.FLIP_TOP_BOTTOM,
+        5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270,
+        7: Transpose.TRANSVERSE,
+        8: Transpose.ROTATE_90,
+    }
+    return image.transpose(ways[turn]) if turn in ways else image
+
+
+def _encode(image: Image.Image, extension: str, quality: int) -> bytes:
+    """The picture as jpg, png or webp. quality: as in `DownloadSettings`."""
+    if extension == "jpg":
+        return _encode_jpeg(image, quality)
+    rgb = _plain_rgb(image)
+    buffer = io.BytesIO()
+    if extension == "png":
+        rgb.save(buffer, "PNG", compress_level=quality)
+    else:
+        rgb.save(buffer, "WEBP", quality=quality)
+    return buffer.getvalue()
+
+
+def _encode_jpeg(image: Image.Image, quality: int) -> bytes:
+    import numpy as np
+    import simplejpeg
+
+    width, height = image.size
+    order = "RGB" if image.mode == "RGB" else "RGBX"
+    array = np.frombuffer(image.tobytes(), np.uint8).reshape(height, width, len(order))
+    return bytes(simplejpeg.encode_jpeg(array, max(1, quality), order, "420"))
+
+
+def _plain_rgb(image: Image.Image) -> Image.Image:
+    from PIL import Image
+
+    if image.mode == "RGB":
+        return image
+    return Image.frombuffer("RGB", image.size, image.tobytes(), "raw", "RGBX", 0, 1)

@@ -1,0 +1,458 @@
+"""Shards out of rows: fetch, decode, pack. One asyncio loop a process, pixels in threads.
+
+A worker takes the next shard while the last rows of the ones before are still on their way, so
+that connections never idle and a straggler holds nobody up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import queue
+import random
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from coyo_tools.machinery.storage import folder_at
+from coyo_tools.pieces import shards
+from coyo_tools.pieces.blocklist import BlockList
+from coyo_tools.pieces.rows import Outcome, Rows
+from coyo_tools.words.config import DownloadSettings
+from coyo_tools.words.errors import CoyoError
+from coyo_tools.words.failures import FAILURES, SUCCESS, Failure
+
+if TYPE_CHECKING:
+    from coyo_tools.pieces.careful import CarefulDecoder
+    from coyo_tools.pieces.hosts import HostQueue
+    from coyo_tools.pieces.images import Picture, Spoiled
+
+OPEN_SHARDS = 8  # a worker's shards under way at once; more than one only for stragglers
+BACKOFF_S = 0.5  # before the first retry; doubled for each further one
+LONGEST_BACKOFF_S = 30.0
+_GLANCE_S = 0.1  # how often a shard looks whether another one that it needs is done
+_TELL_S = 0.5  # between two progress events
+
+Emit = Callable[[Any], None]
+
+
+@dataclass(frozen=True, eq=False)
+class ShardUnit:
+    """One shard to make. first_row: number of its first row in the whole input.
+
+    table: its rows under the shard's column names, as an arrow IPC stream. repeats: row in the
+    shard to the first row of the whole input that has the same url. again: the shard is there,
+    and rows worth it are fetched again. attempt: counts from 1.
+    """
+
+    number: int
+    first_row: int
+    table: bytes = field(repr=False)
+    repeats: Mapping[int, int] = field(default_factory=dict, repr=False)
+    again: bool = False
+    attempt: int = 1
+
+
+@dataclass(frozen=True)
+class Download:
+    """The work over shards. todo: numbers of all shards this run makes, by any worker.
+
+    scratch: a local folder that all workers share, in which they leave marks. threads: that
+    decode, in each process.
+    """
+
+    settings: DownloadSettings
+    out: str
+    scratch: str
+    todo: frozenset[int]
+    blocked: BlockList
+    threads: int
+
+    def __call__(
+        self, units: Iterator[ShardUnit], emit: Emit
+    ) -> Iterator[tuple[ShardUnit, dict[str, Any]]]:
+        """Yield each shard's unit with its stats, as they are finished."""
+        results: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        line = _Line(self, units, emit, results.put)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"PIL\.")  # broken EXIF and the like
+            thread = threading.Thread(target=line.run_thread, name="download")
+            thread.start()
+            try:
+                while (item := results.get()) is not None:
+                    if isinstance(item, BaseException):
+                        raise item
+                    yield item
+            finally:
+                line.cancel()
+                thread.join()
+
+
+class _Shard:
+    """A shard under way: what is left of it, and which rows wait for which."""
+
+    def __init__(self, unit: ShardUnit, work: Download, careful: CarefulDecoder | None) -> None:
+        import pyarrow as pa
+
+        self.unit, self.careful = unit, careful
+        table = pa.ipc.open_stream(unit.table).read_all()
+        self.rows = Rows(table, with_phash=work.settings.verify_phash)
+        suffix = shards.NEXT if unit.again else ""
+        folder = folder_at(work.out)
+        self.writer = shards.ShardWriter(folder, unit.number, self.rows, suffix=suffix)
+        self.started_at = time.time()
+        self.lock = threading.Lock()
+        self.left = len(self.rows)
+        self.followers: dict[int, list[int]] = {}
+        self.elsewhere: dict[int, int] = {}
+        self.fetch: list[int] = []
+        kept = _keep(work, self) if unit.again else set()
+        self._sort_rows(kept)
+
+    def _sort_rows(self, kept: set[int]) -> None:
+        """Who is fetched, who follows a row of this shard, who one of another shard."""
+        first_row, urls = self.unit.first_row, self.rows.urls
+        for row in range(len(self.rows)):
+            if row in kept:
+                continue
+            owner = self.unit.repeats.get(row, first_row + row)
+            if owner < first_row:
+                self.elsewhere[row] = owner
+            elif owner != first_row + row and self._same(row, owner - first_row, kept):
+                self.followers.setdefault(owner - first_row, []).append(row)
+            else:
+                self.fetch.append(row)
+        self.urls = urls
+
+    def _same(self, row: int, owner: int, kept: set[int]) -> bool:
+        """Equal hashes are not yet equal urls; and a row that is not fetched leads nobody."""
+        return self.rows.urls[row] == self.rows.urls[owner] and owner not in kept
+
+    def add(self, row: int, outcome: Outcome) -> int:
+        """Write a row and those that follow it; gives the number of rows."""
+        group = [row, *self.followers.get(row, ())]
+        for each in group:
+            self.writer.add(each, outcome)
+        with self.lock:
+            self.left -= len(group)
+        return len(group)
+
+
+def _keep(work: Download, shard: _Shard) -> set[int]:
+    """Copy from the shard as it is what need not be fetched again; gives those rows."""
+    old = shards.open_shard(folder_at(work.out), shard.unit.number)
+    nth = old.nth_success()
+    records = old.table.select(list(shard.rows.own_names)).to_pylist()
+    kept = set()
+    with old.tar() as handle:
+        for row, own in enumerate(records):
+            if own["status"] == SUCCESS:
+                shard.writer.add_blob(row, own, old.blob(handle, int(nth[row])))
+            elif not FAILURES[own["error"]].retry:
+                shard.writer.add_blob(row, own, b"")
+            else:
+                continue
+            kept.add(row)
+    shard.left -= len(kept)
+    return kept
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A row to fetch. tries: how many there have been."""
+
+    shard: _Shard
+    row: int
+    tries: int = 0
+
+
+class _Line:
+    """One worker's loop: a feeder, connections, and threads for pixels."""
+
+    def __init__(
+        self, work: Download, units: Iterator[ShardUnit], emit: Emit, give: Callable[[Any], None]
+    ) -> None:
+        self._work, self._settings = work, work.settings
+        self._units, self._emit, self._give = units, emit, give
+        self._told = {"rows": 0, "successes": 0, "bytes": 0}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._main: asyncio.Task[None] | None = None
+        self._open = 0
+        self._random = random.Random()  # noqa: S311  jitter only, never part of a result
+
+    def run_thread(self) -> None:
+        """Run the loop in this thread; results, an error, and at last None are given."""
+        try:
+            asyncio.run(self._run())
+        except asyncio.CancelledError:
+            pass
+        except BaseExceptionGroup as group:
+            self._give(_first(group))
+        except Exception as error:  # noqa: BLE001  raised again in the worker's main thread
+            self._give(error)
+        self._give(None)
+
+    def cancel(self) -> None:
+        """End early, from another thread."""
+        if self._loop is not None and self._main is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended by itself
+                self._loop.call_soon_threadsafe(self._main.cancel)
+
+    async def _run(self) -> None:
+        from coyo_tools.pieces.fetch import Fetcher
+        from coyo_tools.pieces.hosts import HostQueue
+
+        self._loop, self._main = asyncio.get_running_loop(), asyncio.current_task()
+        self._queue: HostQueue[_Job] = HostQueue(
+            2 * self._settings.connections, self._settings.per_host
+        )
+        self._room = asyncio.Semaphore(OPEN_SHARDS)
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._alive: set[_Shard] = set()
+        self._decoders = ThreadPoolExecutor(self._work.threads, thread_name_prefix="decode")
+        self._files = ThreadPoolExecutor(2, thread_name_prefix="files")
+        self._asking = ThreadPoolExecutor(1, thread_name_prefix="units")
+        self._careful: CarefulDecoder | None = None
+        try:
+            async with Fetcher(self._settings, self._work.blocked) as self._fetcher:
+                await self._all_tasks()
+        finally:
+            self._end()
+
+    async def _all_tasks(self) -> None:
+        teller = asyncio.create_task(self._tell())
+        try:
+            async with asyncio.TaskGroup() as self._group:
+                for _ in range(self._settings.connections):
+                    self._group.create_task(self._connection())
+                self._group.create_task(self._feed())
+        finally:
+            teller.cancel()
+        self._tell_now()
+
+    def _end(self) -> None:
+        """Let threads go and leave nothing half-written behind."""
+        for pool in (self._decoders, self._files):
+            pool.shutdown(wait=True, cancel_futures=True)
+        self._asking.shutdown(wait=False, cancel_futures=True)
+        for shard in self._alive:
+            shard.writer.abort()
+        if self._careful is not None:
+            self._careful.close()
+
+    async def _feed(self) -> None:
+        """Take shards as long as there are any, and line up their rows."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._room.acquire()
+            unit = await loop.run_in_executor(self._asking, next, self._units, None)
+            if unit is None:
+                break
+            shard = await loop.run_in_executor(self._files, self._begin, unit)
+            self._alive.add(shard)
+            self._idle.clear()
+            if shard.elsewhere:
+                self._group.create_task(self._copy(shard))
+            for row in shard.fetch:
+                await self._queue.put(host_of(shard.rows.urls[row]), _Job(shard, row))
+            await self._finish_if_done(shard)
+        await self._idle.wait()
+        self._queue.close()
+
+    def _begin(self, unit: ShardUnit) -> _Shard:
+        """Open the shard; carefully, where a worker died while it was open before."""
+        from coyo_tools.pieces.careful import CarefulDecoder
+
+        mark = Path(self._work.scratch) / f"open-{unit.number}"
+        careful = None
+        if mark.exists():
+            self._careful = careful = self._careful or CarefulDecoder(self._settings)
+        mark.touch()
+        return _Shard(unit, self._work, careful)
+
+    async def _connection(self) -> None:
+        """One of the connections: fetch the next row whose host has room."""
+        while (taken := await self._queue.take()) is not None:
+            host, job = taken
+            try:
+                fetched = await self._fetch(host, job)
+            finally:
+                self._queue.release(host)
+            if fetched is not None:
+                await self._add(job.shard, job.row, fetched)
+
+    async def _fetch(self, host: str, job: _Job) -> bytes | Failure | None:
+        """The body, or why there is none; None where the row is tried again later."""
+        from coyo_tools.pieces.fetch import Fetched
+
+        try:
+            answer = await self._fetcher.fetch(job.shard.rows.urls[job.row])
+        except Exception as error:  # noqa: BLE001  one url must not end a run of days
+            return Failure("internal", type(error).__name__)
+        if isinstance(answer, Fetched):
+            return answer.data
+        if not FAILURES[answer.failure.error].retry or job.tries >= self._settings.retries:
+            return answer.failure
+        wait = min(BACKOFF_S * 2**job.tries, LONGEST_BACKOFF_S) * self._random.uniform(0.5, 1.5)
+        wait = max(wait, answer.retry_after_s or 0.0)
+        later = replace(job, tries=job.tries + 1)
+        asyncio.get_running_loop().call_later(wait, self._queue.put_now, host, later)
+        return None
+
+    async def _add(self, shard: _Shard, row: int, result: bytes | Failure | Outcome) -> None:
+        """Decode and write a row in a thread; publish the shard with its last row."""
+        loop = asyncio.get_running_loop()
+        rows, outcome = await loop.run_in_executor(
+            self._decoders, partial(_pack, shard, row, result, self._settings, self._work.blocked)
+        )
+        self._told["rows"] += rows
+        self._told["successes"] += rows if outcome.failure is None else 0
+        self._told["bytes"] += len(result) if isinstance(result, bytes) else 0
+        await self._finish_if_done(shard)
+
+    async def _finish_if_done(self, shard: _Shard) -> None:
+        if shard.left or shard not in self._alive:
+            return
+        self._alive.remove(shard)
+        loop = asyncio.get_running_loop()
+        stats = await loop.run_in_executor(self._files, _publish, shard, self._work)
+        self._tell_now()
+        self._give((shard.unit, stats))
+        self._room.release()
+        if not self._alive:
+            self._idle.set()
+
+    async def _copy(self, shard: _Shard) -> None:
+        """Rows whose url an earlier shard has: take over what came of it there."""
+        loop = asyncio.get_running_loop()
+        by_owner: dict[int, dict[int, int]] = {}
+        for row, owner in shard.elsewhere.items():
+            number, at = divmod(owner, self._settings.samples_per_shard)
+            by_owner.setdefault(number, {})[row] = at
+        for number, wanted in sorted(by_owner.items()):
+            while not self._is_done(number):  # noqa: ASYNC110  another process makes it
+                await asyncio.sleep(_GLANCE_S)
+            found = await loop.run_in_executor(
+                self._files, _outcomes_of, self._work.out, number, wanted
+            )
+            for row in wanted:
+                url, outcome = found[row]
+                if url == shard.rows.urls[row]:
+                    await self._add(shard, row, outcome)
+                else:  # equal hashes of different urls
+                    await self._queue.put(host_of(shard.rows.urls[row]), _Job(shard, row))
+
+    def _is_done(self, number: int) -> bool:
+        done = Path(self._work.scratch) / f"done-{number}"
+        return number not in self._work.todo or done.exists()
+
+    async def _tell(self) -> None:
+        while True:
+            await asyncio.sleep(_TELL_S)
+            self._tell_now()
+
+    def _tell_now(self) -> None:
+        if any(self._told.values()):
+            self._emit(self._told)
+            self._told = dict.fromkeys(self._told, 0)
+
+
+def host_of(url: str | None) -> str:
+    """What rows are grouped by while they wait: the url's authority, as it is written."""
+    return (url or "").partition("://")[2].partition("/")[0].lower()
+
+
+def _first(group: BaseExceptionGroup[Any]) -> BaseException:
+    """The error to tell of several: a named one where there is one."""
+    flat: list[BaseException] = []
+    for error in group.exceptions:
+        flat.append(_first(error) if isinstance(error, BaseExceptionGroup) else error)
+    return next((e for e in flat if isinstance(e, CoyoError)), flat[0])
+
+
+def _pack(
+    shard: _Shard,
+    row: int,
+    result: bytes | Failure | Outcome,
+    settings: DownloadSettings,
+    blocked: BlockList,
+) -> tuple[int, Outcome]:
+    """Make the outcome of what was fetched and write it; gives the number of rows."""
+    if isinstance(result, Failure):
+        outcome = Outcome(result)
+    elif isinstance(result, Outcome):
+        outcome = result
+    else:
+        outcome = outcome_of(result, settings, blocked, shard.careful)
+    return shard.add(row, outcome), outcome
+
+
+def outcome_of(
+    data: bytes,
+    settings: DownloadSettings,
+    blocked: BlockList,
+    careful: CarefulDecoder | None = None,
+) -> Outcome:
+    """What fetched bytes come to: checked against the block list, decoded, resized, encoded."""
+    from coyo_tools.pieces import images
+
+    digest = hashlib.sha256(data).hexdigest()
+    if digest in blocked.sha256:
+        return Outcome(Failure("blocked", "sha256"), sha256=digest)
+    phash = settings.verify_phash or bool(blocked.phashes)
+    if careful is not None:
+        made = careful.process(data, phash=phash)
+    else:
+        made = images.process(data, settings, phash=phash)
+    return _outcome(made, digest, settings, blocked)
+
+
+def _outcome(
+    made: Picture | Spoiled, digest: str, settings: DownloadSettings, blocked: BlockList
+) -> Outcome:
+    from coyo_tools.pieces.images import Spoiled
+
+    size = made.original_width, made.original_height
+    if isinstance(made, Spoiled):
+        return Outcome(made.failure, "", b"", None, None, *size, digest)
+    phash = made.phash if settings.verify_phash else None
+    if made.phash in blocked.phashes:
+        failure = Failure("blocked", "image_phash")
+        return Outcome(failure, "", b"", None, None, *size, digest, phash)
+    return Outcome(None, made.extension, made.data, made.width, made.height, *size, digest, phash)
+
+
+def _outcomes_of(
+    out: str, number: int, wanted: Mapping[int, int]
+) -> dict[int, tuple[str | None, Outcome]]:
+    """For each row of ours the url and outcome of its owner in a finished shard."""
+    shard = shards.open_shard(folder_at(out), number)
+    found = {
+        at: (url, result)
+        for at, url, result in shards.outcomes(shard, sorted(set(wanted.values())))
+    }
+    return {row: found[at] for row, at in wanted.items()}
+
+
+def _publish(shard: _Shard, work: Download) -> dict[str, Any]:
+    """Finish the shard's files and leave a mark for those that wait for it."""
+    ended_at = time.time()
+    times = {
+        "duration": ended_at - shard.started_at,
+        "start_time": shard.started_at,
+        "end_time": ended_at,
+        "attempts": shard.unit.attempt,
+    }
+    stats = shard.writer.finish(times)
+    if shard.unit.again:
+        shards.install(folder_at(work.out), shard.unit.number)
+    (Path(work.scratch) / f"done-{shard.unit.number}").touch()
+    return stats

@@ -1,0 +1,451 @@
+"""`download`: fetch the images of a subset into tar shards."""
+
+from __future__ import annotations
+
+import bisect
+import dataclasses
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from coyo_tools.machinery import engine
+from coyo_tools.machinery.manifest import MANIFEST, Run, begin, digest_of_ids, tool_versions
+from coyo_tools.machinery.storage import Folder, folder_at, read_bytes
+from coyo_tools.pieces import blocklist, rows, shards, source
+from coyo_tools.stages.download import Download, ShardUnit
+from coyo_tools.words.config import DownloadSettings, as_json
+from coyo_tools.words.errors import SchemaError, SourceError
+from coyo_tools.words.failures import FAILURES
+from coyo_tools.words.progress import Listener, Progress, silent
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+_IDS_A_RUN = 4_000_000  # ids sorted at once for the digest
+
+
+@dataclass(frozen=True)
+class DownloadResult:
+    """What a download came to.
+
+    by_status: rows by success, failed_to_download and failed_to_resize. by_error: failed rows
+    by class, most frequent first. bytes: of all tars. attempts: 1, and one more for each
+    `retry_failed` that rewrote a shard. seconds: of this call.
+    """
+
+    out: str
+    rows: int
+    successes: int
+    by_status: Mapping[str, int]
+    by_error: Mapping[str, int]
+    shards: int
+    bytes: int
+    attempts: int
+    seconds: float
+    digest: str | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return dataclasses.asdict(self)
+
+
+def download(
+    subset: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    settings: DownloadSettings | None = None,
+    *,
+    overwrite: bool = False,
+    retry_failed: bool = False,
+    progress: Listener = silent,
+) -> DownloadResult:
+    """Fetch every row's picture into WebDataset shards, as img2dataset lays them out.
+
+    subset: parquet with a `url` column: what `filter` wrote, or any SOURCE. out: the folder to
+    write, local or remote. Every row is in exactly one shard's parquet with what became of it;
+    a row that fails is a value, not an error. Run again, it makes the shards that are missing.
+
+    overwrite: start anew. retry_failed: fetch again the rows of finished shards that failed
+    with a class worth retrying; the shards they are in are rewritten.
+
+    Raises SourceError, SchemaError (no url, or an id twice), SettingsConflict, StorageError.
+    """
+    settings = settings or DownloadSettings()
+    started = time.monotonic()
+    blocked, inputs = _block_list(settings)
+    plan = _Plan.of(source.find(subset, schema=settings.schema), settings)
+    inputs = [part.identity() for part in plan.parts] + inputs
+    folder = folder_at(out)
+    wanted = as_json(settings)
+    with begin(
+        folder, "download", wanted, inputs, versions=_versions(), overwrite=overwrite
+    ) as run:
+        if overwrite:
+            _forget_rewritten(folder)
+        if run.done and not retry_failed:
+            return _result(folder, run.manifest.result, run.manifest.digest, started)
+        shards.recover(folder)
+        there = shards.finished(folder)
+        again = _worth_retrying(there) if retry_failed else {}
+        if run.done and again:
+            _reopen(run)
+        if not run.done or again:
+            _make(plan, folder, there, again, blocked, progress)
+            _finish(run, folder, plan)
+        return _result(folder, run.manifest.result, run.manifest.digest, started)
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import version
+
+    return tool_versions() | {name: version(name) for name in ("simplejpeg", "cykooz-resizer")}
+
+
+def _block_list(
+    settings: DownloadSettings,
+) -> tuple[blocklist.BlockList, list[dict[str, Any]]]:
+    """The list and, for the manifest, what it is."""
+    import hashlib
+
+    if settings.block_list is None:
+        return blocklist.BlockList(), []
+    data = read_bytes(settings.block_list)
+    try:
+        found = blocklist.parse(data.decode())
+    except UnicodeDecodeError as error:
+        raise SourceError("is no UTF-8 text", where=settings.block_list) from error
+    name = Path(settings.block_list).name
+    digest = hashlib.sha256(data).hexdigest()
+    return found, [{"name": name, "bytes": len(data), "sha256": digest}]
+
+
+def _forget_rewritten(folder: Folder) -> None:
+    for name in folder.names():
+        if name.endswith(shards.NEXT):
+            folder.delete(name)
+
+
+def _worth_retrying(there: Mapping[int, Mapping[str, Any]]) -> dict[int, int]:
+    """Shards with rows worth another try, and which attempt that will be."""
+    return {
+        number: int(stats.get("attempts", 1)) + 1
+        for number, stats in there.items()
+        if any(FAILURES[error].retry for error in stats["errors"] if error in FAILURES)
+    }
+
+
+def _reopen(run: Run) -> None:
+    """The result is about to change: until then the folder is not complete."""
+    run.manifest = dataclasses.replace(run.manifest, complete=False, files=(), digest=None)
+    run.folder.write_json(MANIFEST, run.manifest.to_json())
+
+
+@dataclass(frozen=True)
+class _Group:
+    """A row group. first_row: in the whole input."""
+
+    part: int
+    index: int
+    first_row: int
+    rows: int
+
+
+@dataclass
+class _Plan:
+    """The input as one run of rows, cut into shards."""
+
+    parts: list[source.OpenPart]
+    settings: DownloadSettings
+    columns: Mapping[str, str]
+    groups: list[_Group]
+    schema: pa.Schema | None = field(default=None, repr=False)
+
+    @staticmethod
+    def of(found: source.Source, settings: DownloadSettings) -> _Plan:
+        parts = found.open_all()
+        first = parts[0].schema if parts else None
+        names = first.names if first is not None else ["url"]
+        columns = rows.layout(names, found.url, with_phash=settings.verify_phash)
+        for part in parts[1:]:
+            _check_same(part, parts[0])
+        return _Plan(parts, settings, columns, list(_groups(parts)), first)
+
+    @property
+    def rows(self) -> int:
+        return sum(group.rows for group in self.groups)
+
+    @property
+    def shards(self) -> int:
+        return -(-self.rows // self.settings.samples_per_shard)
+
+    def rows_of(self, number: int) -> tuple[int, int]:
+        """First row of a shard and the one after its last."""
+        size = self.settings.samples_per_shard
+        return number * size, min((number + 1) * size, self.rows)
+
+
+def _groups(parts: Sequence[source.OpenPart]) -> Iterator[_Group]:
+    at = 0
+    for number, part in enumerate(parts):
+        for index in range(part.row_groups):
+            count = int(part.file.metadata.row_group(index).num_rows)
+            yield _Group(number, index, at, count)
+            at += count
+
+
+def _check_same(part: source.OpenPart, first: source.OpenPart) -> None:
+    if set(part.schema.names) != set(first.schema.names):
+        differing = sorted(set(part.schema.names) ^ set(first.schema.names))
+        raise SchemaError(
+            f"has other columns than {first.part.name}: {', '.join(differing[:5])}",
+            where=part.part.url,
+            todo="make the parts alike, for example with `coyo filter --columns`",
+        )
+
+
+def _make(
+    plan: _Plan,
+    folder: Folder,
+    there: Mapping[int, Mapping[str, Any]],
+    again: Mapping[int, int],
+    blocked: blocklist.BlockList,
+    progress: Listener,
+) -> None:
+    """Make what is missing, on the engine."""
+    missing = [number for number in range(plan.shards) if number not in there]
+    todo = sorted({*missing, *again})
+    if not todo:
+        return
+    repeats = _repeats(plan, progress)
+    processes = min(plan.settings.processes or _cores(), len(todo))
+    told = _Told(plan, todo, progress)
+    with tempfile.TemporaryDirectory(prefix="coyo-download-") as scratch:
+        work = Download(
+            plan.settings,
+            folder.url,
+            scratch,
+            frozenset(todo),
+            blocked,
+            threads=max(1, -(-_cores() // processes)),
+        )
+        units = _units(plan, todo, again, repeats)
+        for _ in engine.run(work, units, processes=processes, on_event=told.hear):
+            told.tell()
+    told.end()
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class _Told:
+    """Adds up what the workers tell, and passes it on."""
+
+    def __init__(self, plan: _Plan, todo: Sequence[int], listener: Listener) -> None:
+        self._total = sum(end - start for start, end in map(plan.rows_of, todo))
+        self._sum = {"rows": 0, "successes": 0, "bytes": 0}
+        self._listener, self._started = listener, time.monotonic()
+
+    def hear(self, event: Mapping[str, int]) -> None:
+        for name, value in event.items():
+            self._sum[name] += value
+        self.tell()
+
+    def tell(self) -> None:
+        # A worker that died has told of rows that are fetched again.
+        self._send(min(self._sum["rows"], self._total - 1))
+
+    def end(self) -> None:
+        self._send(self._total)
+
+    def _send(self, done: int) -> None:
+        elapsed = max(time.monotonic() - self._started, 1e-9)
+        rate, volume = self._sum["rows"] / elapsed, self._sum["bytes"] / elapsed / 1e6
+        share = self._sum["successes"] / max(1, self._sum["rows"])
+        note = f"{rate:,.0f} rows/s, {volume:,.1f} MB/s, {share:.1%} fetched"
+        numbers = {**self._sum, "rows_per_s": rate, "mb_per_s": volume}
+        self._listener(Progress("download", done, self._total, "rows", note, numbers))
+
+
+def _repeats(plan: _Plan, progress: Listener) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Rows whose url an earlier row has, and that row. Raises SchemaError where an id repeats."""
+    from coyo_tools.pieces.repeats import Repeats, hashes
+
+    has_id = "id" in plan.columns
+    names = ["url", "id"] if has_id else ["url"]
+    with Repeats(plan.rows) as urls, Repeats(plan.rows) as ids:
+        for group in plan.groups:
+            part = plan.parts[group.part]
+            table = part.read(group.index, names)
+            urls.add(hashes(table.column("url")))
+            if has_id:
+                column = table.column("id")
+                if column.null_count:
+                    raise SchemaError("column 'id' has nulls", where=part.part.url)
+                ids.add(column.to_numpy().view("uint64"))
+            note = "looking for repeated urls"
+            progress(Progress("download", group.first_row, None, "rows", note))
+        _check_ids(ids.found(), plan)
+        return urls.found()
+
+
+def _check_ids(found: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]], plan: _Plan) -> None:
+    again, first = found
+    if len(again):
+        raise SchemaError(
+            f"{len(again):,} rows have the id of an earlier row, the first of them row "
+            f"{int(again[0]):,} that of row {int(first[0]):,}",
+            where=plan.parts[0].part.url,
+            todo="ids name the files in the shards: keep one row of each, or drop the column "
+            "and rows are numbered",
+        )
+
+
+def _units(
+    plan: _Plan,
+    todo: Sequence[int],
+    again: Mapping[int, int],
+    repeats: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]],
+) -> Iterator[ShardUnit]:
+    import numpy as np
+
+    row, first = repeats
+    with _Reader(plan) as reader:
+        for number in todo:
+            start, end = plan.rows_of(number)
+            a, b = np.searchsorted(row, [start, end])
+            within = dict(zip((row[a:b] - start).tolist(), first[a:b].tolist(), strict=True))
+            yield ShardUnit(
+                number,
+                start,
+                reader.stream(start, end),
+                within,
+                again=number in again,
+                attempt=again.get(number, 1),
+            )
+
+
+class _Reader:
+    """Reads rows by number, each row group once, the next one ahead of its time.
+
+    Memory: two row groups, decoded.
+    """
+
+    def __init__(self, plan: _Plan) -> None:
+        self._plan = plan
+        self._pool = ThreadPoolExecutor(1)
+        self._held: dict[int, Future[pa.Table]] = {}
+        self._starts = [group.first_row for group in plan.groups]
+
+    def __enter__(self) -> _Reader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def stream(self, start: int, end: int) -> bytes:
+        """Rows start to end, under the shard's column names, as an arrow IPC stream."""
+        import pyarrow as pa
+
+        pieces = []
+        at = bisect.bisect_right(self._starts, start) - 1
+        while at < len(self._starts) and self._starts[at] < end:
+            group = self._plan.groups[at]
+            a = max(0, start - group.first_row)
+            b = min(group.rows, end - group.first_row)
+            pieces.append(self._table(at).slice(a, b - a))
+            at += 1
+        whole = pa.concat_tables(pieces)
+        shaped = rows.to_shard_columns(whole, self._plan.columns, start).combine_chunks()
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, shaped.schema) as writer:
+            writer.write_table(shaped)
+        return bytes(sink.getvalue().to_pybytes())
+
+    def _table(self, at: int) -> pa.Table:
+        for old in [number for number in self._held if number < at]:
+            del self._held[old]
+        for number in (at, at + 1):
+            if number < len(self._plan.groups) and number not in self._held:
+                self._held[number] = self._pool.submit(self._read, number)
+        return self._held[at].result()
+
+    def _read(self, at: int) -> pa.Table:
+        group, schema = self._plan.groups[at], self._plan.schema
+        assert schema is not None
+        return self._plan.parts[group.part].read(group.index, schema.names).cast(schema)
+
+
+def _finish(run: Run, folder: Folder, plan: _Plan) -> None:
+    """Add up the shards' stats, and write the manifest."""
+    stats = shards.finished(folder)
+    files = [
+        name
+        for number in sorted(stats)
+        for name in (
+            shards.tar_name(number),
+            shards.parquet_name(number),
+            shards.stats_name(number),
+        )
+    ]
+    run.finish(_sum(stats, plan), files, _digest(folder, sorted(stats)))
+
+
+def _sum(stats: Mapping[int, Mapping[str, Any]], plan: _Plan) -> dict[str, Any]:
+    by_error: dict[str, int] = {}
+    for one in stats.values():
+        for error, count in one["errors"].items():
+            by_error[error] = by_error.get(error, 0) + count
+    by_status = {
+        "success": sum(one["successes"] for one in stats.values()),
+        "failed_to_download": sum(one["failed_to_download"] for one in stats.values()),
+        "failed_to_resize": sum(one["failed_to_resize"] for one in stats.values()),
+    }
+    assert sum(by_status.values()) == plan.rows, (by_status, plan.rows)
+    return {
+        "rows": plan.rows,
+        "successes": by_status["success"],
+        "by_status": by_status,
+        "by_error": dict(sorted(by_error.items(), key=lambda item: (-item[1], item[0]))),
+        "shards": len(stats),
+        "bytes": sum(
+            size
+            for one in stats.values()
+            for name, size in one["files"].items()
+            if name.endswith(".tar")
+        ),
+        "attempts": max((int(one.get("attempts", 1)) for one in stats.values()), default=1),
+    }
+
+
+def _digest(folder: Folder, numbers: Sequence[int]) -> str:
+    """Over the ids of the successes."""
+    import numpy as np
+
+    runs: list[np.ndarray[Any, Any]] = []
+    with tempfile.TemporaryDirectory(prefix="coyo-digest-") as scratch:
+        held: list[np.ndarray[Any, Any]] = []
+        for number in [*numbers, None]:
+            if number is not None:
+                held.append(shards.success_ids(folder, number))
+            if held and (number is None or sum(map(len, held)) >= _IDS_A_RUN):
+                path = Path(scratch) / f"{len(runs)}.npy"
+                np.save(path, np.sort(np.concatenate(held)))
+                runs.append(np.load(path, mmap_mode="r"))
+                held = []
+        return digest_of_ids(runs)
+
+
+def _result(
+    folder: Folder, result: Mapping[str, Any], digest: str | None, started: float
+) -> DownloadResult:
+    return DownloadResult(
+        out=folder.url, **result, seconds=time.monotonic() - started, digest=digest
+    )
