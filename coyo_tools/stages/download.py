@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import queue
 import random
 import threading
@@ -32,7 +31,6 @@ from coyo_tools.words.failures import FAILURES, SUCCESS, Failure
 if TYPE_CHECKING:
     from coyo_tools.pieces.careful import CarefulDecoder
     from coyo_tools.pieces.hosts import HostQueue
-    from coyo_tools.pieces.images import Picture, Spoiled
 
 OPEN_SHARDS = 8  # a worker's shards under way at once; more than one only for stragglers
 BACKOFF_S = 0.5  # before the first retry; doubled for each further one
@@ -386,6 +384,8 @@ def _pack(
     blocked: BlockList,
 ) -> tuple[int, Outcome]:
     """Make the outcome of what was fetched and write it; gives the number of rows."""
+    from coyo_tools.pieces.outcomes import outcome_of
+
     if isinstance(result, Failure):
         outcome = Outcome(result)
     elif isinstance(result, Outcome):
@@ -393,41 +393,6 @@ def _pack(
     else:
         outcome = outcome_of(result, settings, blocked, shard.careful)
     return shard.add(row, outcome), outcome
-
-
-def outcome_of(
-    data: bytes,
-    settings: DownloadSettings,
-    blocked: BlockList,
-    careful: CarefulDecoder | None = None,
-) -> Outcome:
-    """What fetched bytes come to: checked against the block list, decoded, resized, encoded."""
-    from coyo_tools.pieces import images
-
-    digest = hashlib.sha256(data).hexdigest()
-    if digest in blocked.sha256:
-        return Outcome(Failure("blocked", "sha256"), sha256=digest)
-    phash = settings.verify_phash or bool(blocked.phashes)
-    if careful is not None:
-        made = careful.process(data, phash=phash)
-    else:
-        made = images.process(data, settings, phash=phash)
-    return _outcome(made, digest, settings, blocked)
-
-
-def _outcome(
-    made: Picture | Spoiled, digest: str, settings: DownloadSettings, blocked: BlockList
-) -> Outcome:
-    from coyo_tools.pieces.images import Spoiled
-
-    size = made.original_width, made.original_height
-    if isinstance(made, Spoiled):
-        return Outcome(made.failure, "", b"", None, None, *size, digest)
-    phash = made.phash if settings.verify_phash else None
-    if made.phash in blocked.phashes:
-        failure = Failure("blocked", "image_phash")
-        return Outcome(failure, "", b"", None, None, *size, digest, phash)
-    return Outcome(None, made.extension, made.data, made.width, made.height, *size, digest, phash)
 
 
 def _outcomes_of(

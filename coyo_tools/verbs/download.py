@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import bisect
 import dataclasses
 import os
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from coyo_tools.machinery import engine
 from coyo_tools.machinery.manifest import MANIFEST, Run, begin, digest_of_ids, tool_versions
 from coyo_tools.machinery.storage import Folder, folder_at, read_bytes
-from coyo_tools.pieces import blocklist, rows, shards, source
+from coyo_tools.pieces import blocklist, shards, source
+from coyo_tools.pieces.plan import Plan, Reader
 from coyo_tools.stages.download import Download, ShardUnit
 from coyo_tools.words.config import DownloadSettings, as_json
 from coyo_tools.words.errors import SchemaError, SourceError
@@ -25,7 +24,6 @@ from coyo_tools.words.progress import Listener, Progress, silent
 
 if TYPE_CHECKING:
     import numpy as np
-    import pyarrow as pa
 
 _IDS_A_RUN = 4_000_000  # ids sorted at once for the digest
 
@@ -78,7 +76,11 @@ def download(
     settings = settings or DownloadSettings()
     started = time.monotonic()
     blocked, inputs = _block_list(settings)
-    plan = _Plan.of(source.find(subset, schema=settings.schema), settings)
+    plan = Plan.of(
+        source.find(subset, schema=settings.schema),
+        settings.samples_per_shard,
+        with_phash=settings.verify_phash,
+    )
     inputs = [part.identity() for part in plan.parts] + inputs
     folder = folder_at(out)
     wanted = as_json(settings)
@@ -95,7 +97,7 @@ def download(
         if run.done and again:
             _reopen(run)
         if not run.done or again:
-            _make(plan, folder, there, again, blocked, progress)
+            _make(plan, settings, folder, there, again, blocked, progress)
             _finish(run, folder, plan)
         return _result(folder, run.manifest.result, run.manifest.digest, started)
 
@@ -145,71 +147,9 @@ def _reopen(run: Run) -> None:
     run.folder.write_json(MANIFEST, run.manifest.to_json())
 
 
-@dataclass(frozen=True)
-class _Group:
-    """A row group. first_row: in the whole input."""
-
-    part: int
-    index: int
-    first_row: int
-    rows: int
-
-
-@dataclass
-class _Plan:
-    """The input as one run of rows, cut into shards."""
-
-    parts: list[source.OpenPart]
-    settings: DownloadSettings
-    columns: Mapping[str, str]
-    groups: list[_Group]
-    schema: pa.Schema | None = field(default=None, repr=False)
-
-    @staticmethod
-    def of(found: source.Source, settings: DownloadSettings) -> _Plan:
-        parts = found.open_all()
-        first = parts[0].schema if parts else None
-        names = first.names if first is not None else ["url"]
-        columns = rows.layout(names, found.url, with_phash=settings.verify_phash)
-        for part in parts[1:]:
-            _check_same(part, parts[0])
-        return _Plan(parts, settings, columns, list(_groups(parts)), first)
-
-    @property
-    def rows(self) -> int:
-        return sum(group.rows for group in self.groups)
-
-    @property
-    def shards(self) -> int:
-        return -(-self.rows // self.settings.samples_per_shard)
-
-    def rows_of(self, number: int) -> tuple[int, int]:
-        """First row of a shard and the one after its last."""
-        size = self.settings.samples_per_shard
-        return number * size, min((number + 1) * size, self.rows)
-
-
-def _groups(parts: Sequence[source.OpenPart]) -> Iterator[_Group]:
-    at = 0
-    for number, part in enumerate(parts):
-        for index in range(part.row_groups):
-            count = int(part.file.metadata.row_group(index).num_rows)
-            yield _Group(number, index, at, count)
-            at += count
-
-
-def _check_same(part: source.OpenPart, first: source.OpenPart) -> None:
-    if set(part.schema.names) != set(first.schema.names):
-        differing = sorted(set(part.schema.names) ^ set(first.schema.names))
-        raise SchemaError(
-            f"has other columns than {first.part.name}: {', '.join(differing[:5])}",
-            where=part.part.url,
-            todo="make the parts alike, for example with `coyo filter --columns`",
-        )
-
-
 def _make(
-    plan: _Plan,
+    plan: Plan,
+    settings: DownloadSettings,
     folder: Folder,
     there: Mapping[int, Mapping[str, Any]],
     again: Mapping[int, int],
@@ -222,11 +162,11 @@ def _make(
     if not todo:
         return
     repeats = _repeats(plan, progress)
-    processes = min(plan.settings.processes or _cores(), len(todo))
+    processes = min(settings.processes or _cores(), len(todo))
     told = _Told(plan, todo, progress)
     with tempfile.TemporaryDirectory(prefix="coyo-download-") as scratch:
         work = Download(
-            plan.settings,
+            settings,
             folder.url,
             scratch,
             frozenset(todo),
@@ -248,7 +188,7 @@ def _cores() -> int:
 class _Told:
     """Adds up what the workers tell, and passes it on."""
 
-    def __init__(self, plan: _Plan, todo: Sequence[int], listener: Listener) -> None:
+    def __init__(self, plan: Plan, todo: Sequence[int], listener: Listener) -> None:
         self._total = sum(end - start for start, end in map(plan.rows_of, todo))
         self._sum = {"rows": 0, "successes": 0, "bytes": 0}
         self._listener, self._started = listener, time.monotonic()
@@ -274,7 +214,7 @@ class _Told:
         self._listener(Progress("download", done, self._total, "rows", note, numbers))
 
 
-def _repeats(plan: _Plan, progress: Listener) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+def _repeats(plan: Plan, progress: Listener) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Rows whose url an earlier row has, and that row. Raises SchemaError where an id repeats."""
     from coyo_tools.pieces.repeats import Repeats, hashes
 
@@ -296,7 +236,7 @@ def _repeats(plan: _Plan, progress: Listener) -> tuple[np.ndarray[Any, Any], np.
         return urls.found()
 
 
-def _check_ids(found: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]], plan: _Plan) -> None:
+def _check_ids(found: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]], plan: Plan) -> None:
     again, first = found
     if len(again):
         raise SchemaError(
@@ -309,7 +249,7 @@ def _check_ids(found: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]], plan: _
 
 
 def _units(
-    plan: _Plan,
+    plan: Plan,
     todo: Sequence[int],
     again: Mapping[int, int],
     repeats: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]],
@@ -317,7 +257,7 @@ def _units(
     import numpy as np
 
     row, first = repeats
-    with _Reader(plan) as reader:
+    with Reader(plan) as reader:
         for number in todo:
             start, end = plan.rows_of(number)
             a, b = np.searchsorted(row, [start, end])
@@ -332,58 +272,7 @@ def _units(
             )
 
 
-class _Reader:
-    """Reads rows by number, each row group once, the next one ahead of its time.
-
-    Memory: two row groups, decoded.
-    """
-
-    def __init__(self, plan: _Plan) -> None:
-        self._plan = plan
-        self._pool = ThreadPoolExecutor(1)
-        self._held: dict[int, Future[pa.Table]] = {}
-        self._starts = [group.first_row for group in plan.groups]
-
-    def __enter__(self) -> _Reader:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
-
-    def stream(self, start: int, end: int) -> bytes:
-        """Rows start to end, under the shard's column names, as an arrow IPC stream."""
-        import pyarrow as pa
-
-        pieces = []
-        at = bisect.bisect_right(self._starts, start) - 1
-        while at < len(self._starts) and self._starts[at] < end:
-            group = self._plan.groups[at]
-            a = max(0, start - group.first_row)
-            b = min(group.rows, end - group.first_row)
-            pieces.append(self._table(at).slice(a, b - a))
-            at += 1
-        whole = pa.concat_tables(pieces)
-        shaped = rows.to_shard_columns(whole, self._plan.columns, start).combine_chunks()
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, shaped.schema) as writer:
-            writer.write_table(shaped)
-        return bytes(sink.getvalue().to_pybytes())
-
-    def _table(self, at: int) -> pa.Table:
-        for old in [number for number in self._held if number < at]:
-            del self._held[old]
-        for number in (at, at + 1):
-            if number < len(self._plan.groups) and number not in self._held:
-                self._held[number] = self._pool.submit(self._read, number)
-        return self._held[at].result()
-
-    def _read(self, at: int) -> pa.Table:
-        group, schema = self._plan.groups[at], self._plan.schema
-        assert schema is not None
-        return self._plan.parts[group.part].read(group.index, schema.names).cast(schema)
-
-
-def _finish(run: Run, folder: Folder, plan: _Plan) -> None:
+def _finish(run: Run, folder: Folder, plan: Plan) -> None:
     """Add up the shards' stats, and write the manifest."""
     stats = shards.finished(folder)
     files = [
@@ -398,7 +287,7 @@ def _finish(run: Run, folder: Folder, plan: _Plan) -> None:
     run.finish(_sum(stats, plan), files, _digest(folder, sorted(stats)))
 
 
-def _sum(stats: Mapping[int, Mapping[str, Any]], plan: _Plan) -> dict[str, Any]:
+def _sum(stats: Mapping[int, Mapping[str, Any]], plan: Plan) -> dict[str, Any]:
     by_error: dict[str, int] = {}
     for one in stats.values():
         for error, count in one["errors"].items():

@@ -1,0 +1,43 @@
+"""Fetched bytes to what the row comes to: block list, picture, failure."""
+
+from __future__ import annotations
+
+import hashlib
+
+from coyo_tools.pieces.blocklist import BlockList
+from coyo_tools.pieces.careful import CarefulDecoder
+from coyo_tools.pieces.images import Picture, Spoiled, process
+from coyo_tools.pieces.rows import Outcome
+from coyo_tools.words.config import DownloadSettings
+from coyo_tools.words.failures import Failure
+
+
+def outcome_of(
+    data: bytes,
+    settings: DownloadSettings,
+    blocked: BlockList,
+    careful: CarefulDecoder | None = None,
+) -> Outcome:
+    """What fetched bytes come to: checked against the block list, decoded, resized, encoded."""
+    digest = hashlib.sha256(data).hexdigest()
+    if digest in blocked.sha256:
+        return Outcome(Failure("blocked", "sha256"), sha256=digest)
+    phash = settings.verify_phash or bool(blocked.phashes)
+    if careful is not None:
+        made = careful.process(data, phash=phash)
+    else:
+        made = process(data, settings, phash=phash)
+    return _outcome(made, digest, settings, blocked)
+
+
+def _outcome(
+    made: Picture | Spoiled, digest: str, settings: DownloadSettings, blocked: BlockList
+) -> Outcome:
+    size = made.original_width, made.original_height
+    if isinstance(made, Spoiled):
+        return Outcome(made.failure, "", b"", None, None, *size, digest)
+    phash = made.phash if settings.verify_phash else None
+    if made.phash in blocked.phashes:
+        failure = Failure("blocked", "image_phash")
+        return Outcome(failure, "", b"", None, None, *size, digest, phash)
+    return Outcome(None, made.extension, made.data, made.width, made.height, *size, digest, phash)

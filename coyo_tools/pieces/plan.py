@@ -1,0 +1,136 @@
+"""The input of a download: row groups of many parts, seen as one run of rows."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from coyo_tools.pieces import rows, source
+from coyo_tools.words.errors import SchemaError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Group:
+    """A row group. first_row: in the whole input."""
+
+    part: int
+    index: int
+    first_row: int
+    rows: int
+
+
+@dataclass
+class Plan:
+    """The input as one run of rows, cut into shards.
+
+    columns: shard column to metadata column, see `rows.layout`. schema: of the metadata, by
+    COYO's names; None where there is no part.
+    """
+
+    parts: list[source.OpenPart]
+    rows_a_shard: int
+    columns: Mapping[str, str]
+    groups: list[Group]
+    schema: pa.Schema | None = field(default=None, repr=False)
+
+    @staticmethod
+    def of(found: source.Source, rows_a_shard: int, *, with_phash: bool) -> Plan:
+        """Read every part's footer. Raises SourceError, SchemaError."""
+        parts = found.open_all()
+        first = parts[0].schema if parts else None
+        names = first.names if first is not None else ["url"]
+        columns = rows.layout(names, found.url, with_phash=with_phash)
+        for part in parts[1:]:
+            _check_same(part, parts[0])
+        return Plan(parts, rows_a_shard, columns, list(_groups(parts)), first)
+
+    @property
+    def rows(self) -> int:
+        """Rows of the whole input."""
+        return sum(group.rows for group in self.groups)
+
+    @property
+    def shards(self) -> int:
+        """Shards of the whole input."""
+        return -(-self.rows // self.rows_a_shard)
+
+    def rows_of(self, number: int) -> tuple[int, int]:
+        """First row of a shard and the one after its last."""
+        size = self.rows_a_shard
+        return number * size, min((number + 1) * size, self.rows)
+
+
+def _groups(parts: Sequence[source.OpenPart]) -> Iterator[Group]:
+    at = 0
+    for number, part in enumerate(parts):
+        for index in range(part.row_groups):
+            count = int(part.file.metadata.row_group(index).num_rows)
+            yield Group(number, index, at, count)
+            at += count
+
+
+def _check_same(part: source.OpenPart, first: source.OpenPart) -> None:
+    if set(part.schema.names) != set(first.schema.names):
+        differing = sorted(set(part.schema.names) ^ set(first.schema.names))
+        raise SchemaError(
+            f"has other columns than {first.part.name}: {', '.join(differing[:5])}",
+            where=part.part.url,
+            todo="make the parts alike, for example with `coyo filter --columns`",
+        )
+
+
+class Reader:
+    """Reads rows by number, each row group once, the next one ahead of its time.
+
+    Memory: two row groups, decoded.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._pool = ThreadPoolExecutor(1)
+        self._held: dict[int, Future[pa.Table]] = {}
+        self._starts = [group.first_row for group in plan.groups]
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def stream(self, start: int, end: int) -> bytes:
+        """Rows start to end, under the shard's column names, as an arrow IPC stream."""
+        import pyarrow as pa
+
+        pieces = []
+        at = bisect.bisect_right(self._starts, start) - 1
+        while at < len(self._starts) and self._starts[at] < end:
+            group = self._plan.groups[at]
+            a = max(0, start - group.first_row)
+            b = min(group.rows, end - group.first_row)
+            pieces.append(self._table(at).slice(a, b - a))
+            at += 1
+        whole = pa.concat_tables(pieces)
+        shaped = rows.to_shard_columns(whole, self._plan.columns, start).combine_chunks()
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, shaped.schema) as writer:
+            writer.write_table(shaped)
+        return bytes(sink.getvalue().to_pybytes())
+
+    def _table(self, at: int) -> pa.Table:
+        for old in [number for number in self._held if number < at]:
+            del self._held[old]
+        for number in (at, at + 1):
+            if number < len(self._plan.groups) and number not in self._held:
+                self._held[number] = self._pool.submit(self._read, number)
+        return self._held[at].result()
+
+    def _read(self, at: int) -> pa.Table:
+        group, schema = self._plan.groups[at], self._plan.schema
+        assert schema is not None
+        return self._plan.parts[group.part].read(group.index, schema.names).cast(schema)
