@@ -15,8 +15,8 @@ WIDTH = 96
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table; pipes in cells are escaped."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join(f"| {' | '.join(_cell(c) for c in line)} |\n" for line in lines)
+    first, *rest = [f"| {' | '.join(_cell(c) for c in line)} |\n" for line in (head, *rows)]
+    return f"{first}|{'---|' * len(head)}\n{''.join(rest)}"
 
 
 def _cell(text: str) -> str:
