@@ -91,6 +91,12 @@ class OpenPart:
                 pre_buffer=is_remote(self.part.url),
             )
 
+    def close(self) -> None:
+        """Let go of the file; reading opens it again."""
+        file = self.__dict__.pop("file", None)
+        if file is not None:
+            file.close(force=True)
+
     def identity(self) -> dict[str, Any]:
         """What the manifest records: name, bytes and a digest of the footer (or the revision)."""
         known = {

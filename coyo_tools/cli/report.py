@@ -1,0 +1,32 @@
+"""`coyo report`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from coyo_tools.cli.options import json_option, settings_from, settings_options
+from coyo_tools.cli.show import listener, print_json, size
+from coyo_tools.words.config import ReportSettings
+
+
+@click.command()
+@click.argument("folders", nargs=-1, required=True, metavar="FOLDER...")
+@click.option("-o", "--out", required=True, metavar="REPORT.html", help="Page to write.")
+@settings_options(ReportSettings)
+@json_option
+def command(folders: tuple[str, ...], out: str, as_json: bool, **values: Any) -> None:
+    """Draw one page about output folders: funnel, columns, download, scores, pictures.
+
+    FOLDER... are folders that filter, download, score and compare wrote, or img2dataset's shards.
+    The page is one file: it needs no network and no script.
+    """
+    from coyo_tools.verbs.report import report
+
+    result = report(folders, out, settings_from(ReportSettings, values), progress=listener())
+    if as_json:
+        print_json(result.to_dict())
+        return
+    click.echo(f"{result.out}: {', '.join(result.sections).lower()}")
+    click.echo(f"{size(result.bytes)}, {result.pictures} pictures   next: open {result.out}")

@@ -1,0 +1,1 @@
+"""The page that `coyo report` draws: evidence read from folders, charts, markup."""

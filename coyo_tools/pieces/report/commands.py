@@ -1,0 +1,81 @@
+"""The command lines that a set of folders came from, read back from their manifests."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from coyo_tools.pieces.report.views import Output
+from coyo_tools.words.config import (
+    CompareSettings,
+    DownloadSettings,
+    FilterSettings,
+    ScoreSettings,
+    options_of,
+)
+
+SETTINGS: Mapping[str, type[Any]] = {
+    "filter": FilterSettings,
+    "download": DownloadSettings,
+    "score": ScoreSettings,
+    "compare": CompareSettings,
+}
+_READS = {"download": ("filter",), "score": ("download", "filter")}
+
+
+def command_lines(outputs: Sequence[Output]) -> list[str]:
+    """One line a folder that has a manifest, in the order given. Inputs that no manifest and none
+    of the other folders names are written in capitals."""
+    return [command_line(output, outputs) for output in outputs if output.manifest is not None]
+
+
+def command_line(output: Output, beside: Sequence[Output] = ()) -> str:
+    """`coyo COMMAND INPUT -o FOLDER` with every setting that is not the default."""
+    assert output.manifest is not None
+    words = ["coyo", output.command, *_inputs(output, beside), "-o", output.name]
+    return shlex.join([*words, *_flags(output.command, output.manifest.settings)])
+
+
+def _inputs(output: Output, beside: Sequence[Output]) -> list[str]:
+    assert output.manifest is not None
+    named = output.manifest.result.get("source")
+    if output.command == "compare":
+        return [_named(beside, ("score",)) or "SCORES", str(named or "SOURCE")]
+    if named:
+        return [str(named)]
+    return [_named(beside, _READS.get(output.command, ())) or "SOURCE"]
+
+
+def _named(beside: Sequence[Output], commands: Sequence[str]) -> str | None:
+    """The one folder of those commands, where there is exactly one."""
+    for command in commands:
+        names = [output.name for output in beside if output.command == command]
+        if names:
+            return names[0] if len(names) == 1 else None
+    return None
+
+
+def _flags(command: str, settings: Mapping[str, Any]) -> Iterator[str]:
+    yield from _rule_flags(settings.get("rules") or ())
+    declared = options_of(SETTINGS[command])
+    defaults = {f.name: f.default for f in dataclasses.fields(SETTINGS[command])}
+    for name, spec in declared.items():
+        value, default = settings.get(name, defaults[name]), defaults[name]
+        if value == default or (not value and not default):
+            continue
+        flag = spec.flag or "--" + name.replace("_", "-")
+        if isinstance(default, bool):
+            yield flag if value else str(spec.negative_flag)
+        elif spec.multiple:
+            yield from (word for item in value for word in (flag, str(item)))
+        else:
+            yield from (flag, ",".join(value) if isinstance(value, list) else str(value))
+
+
+def _rule_flags(rules: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Every rule kind's flag is its name with dashes."""
+    for rule in rules:
+        for name, value in rule.items():
+            yield from ("--" + name.replace("_", "-"), str(value))

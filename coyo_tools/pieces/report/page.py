@@ -1,0 +1,249 @@
+"""The whole page: head, summary, sections in the data's way, foot.
+
+It asks nothing of any network: the style sheet stands in the page, pictures are data, and the
+content security policy forbids everything else, scripts first of all.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterable
+from importlib.resources import files
+
+from coyo_tools.pieces.report import part_about, part_scores, part_shards, part_subset
+from coyo_tools.pieces.report.charts import flow
+from coyo_tools.pieces.report.figures import count, share, size
+from coyo_tools.pieces.report.markup import Html, from_the_web, join, tag
+from coyo_tools.pieces.report.views import (
+    GalleryView,
+    ReportView,
+    ScoresView,
+    ShardsView,
+    SubsetView,
+)
+
+
+def render(view: ReportView) -> bytes:
+    """The page as UTF-8. The same view gives the same bytes."""
+    style = (files("coyo_tools") / "data" / "report" / "page.css").read_text("utf-8")
+    sections = list(_sections(view))
+    body = tag(
+        "body",
+        tag("a", "To the content", href="#content", class_="skip"),
+        _header(view, sections),
+        tag("main", *(section for _, _, section in sections), id="content"),
+        _footer(view),
+    )
+    page = tag("html", _head(view, style), body, lang="en")
+    return f"<!doctype html>\n{page}\n".encode()
+
+
+def _head(view: ReportView, style: str) -> Html:
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode("ascii")
+    policy = (
+        f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    return tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", http_equiv="Content-Security-Policy", content=policy),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", name="color-scheme", content="light dark"),
+        tag("meta", name="referrer", content="no-referrer"),
+        tag("meta", name="robots", content="noindex, noimageindex, noai"),
+        tag("meta", name="generator", content=f"coyo-tools {view.version}"),
+        tag("title", f"{headline(view)} \u00b7 coyo report"),
+        # Raw: the sheet is this package's own, and its digest stands in the policy above.
+        Html(f"<style>{style}</style>"),
+    )
+
+
+def section_titles(view: ReportView) -> tuple[str, ...]:
+    """What the page has, in order."""
+    return tuple(title for _, title, _ in _sections(view))
+
+
+def headline(view: ReportView) -> str:
+    """The page in one line."""
+    if view.subsets:
+        subset = view.subsets[0]
+        return f"{count(subset.rows_out)} of {count(subset.rows_in)} rows kept"
+    if view.shards:
+        shards = view.shards[0]
+        return f"{count(shards.successes)} of {count(shards.rows)} pictures fetched"
+    if view.scores:
+        return f"{count(view.scores[0].rows)} rows scored"
+    return "Stored against recomputed columns"
+
+
+def _header(view: ReportView, sections: list[tuple[str, str, Html]]) -> Html:
+    links = [tag("li", tag("a", title, href=f"#{name}")) for name, title, _ in sections]
+    return tag(
+        "header",
+        tag("p", "coyo report", class_="over"),
+        tag("h1", headline(view)),
+        _summary(view),
+        tag("nav", tag("ul", *links), aria_label="Sections"),
+    )
+
+
+def _stages(view: ReportView) -> list[tuple[str, int, str]]:
+    """(label, amount, what it is a share of) along the data's way."""
+    stages: list[tuple[str, int, str]] = []
+    if view.subsets:
+        first = view.subsets[0]
+        stages += [
+            ("rows in the source", first.rows_in, ""),
+            ("rows kept", first.rows_out, "of the source"),
+        ]
+    if view.shards:
+        if not view.subsets:
+            stages.append(("urls asked for", view.shards[0].rows, ""))
+        stages.append(("pictures fetched", view.shards[0].successes, "of the urls"))
+    if view.scores:
+        scores = view.scores[0]
+        scored = scores.rows - sum(scores.errors.values())
+        stages.append(("rows scored", scored, "of the pictures" if view.shards else ""))
+    return stages
+
+
+def _summary(view: ReportView) -> Html | None:
+    stages = _stages(view)
+    if len(stages) < 2:
+        return None
+    cells = []
+    for i, (label, amount, of) in enumerate(stages):
+        part = f"{share(amount, stages[i - 1][1])} {of}" if of else "\u00a0"
+        words = [tag("b", count(amount)), tag("span", label), tag("small", part)]
+        cells.append(tag("li", *words))
+    said = ", then ".join(f"{count(amount)} {label}" for label, amount, _ in stages)
+    drawn = flow([amount for _, amount, _ in stages], f"A band that narrows: {said}")
+    numbers = tag("ol", *cells, class_=f"stages of{len(stages)}")
+    return tag("div", numbers, drawn, class_="summary")
+
+
+Sections = Iterable[tuple[str, str, Html]]
+
+
+def _sections(view: ReportView) -> Sections:
+    """(anchor, title, element) of every section that has something to show."""
+    yield _section("about", "What this is", part_about.LEAD, part_about.about(view))
+    for i, subset in enumerate(view.subsets):
+        yield from _of_subset(subset, _suffix(i, view.subsets))
+    for i, shards in enumerate(view.shards):
+        yield from _of_shards(shards, _suffix(i, view.shards))
+    for i, scores in enumerate(view.scores):
+        yield from _of_scores(scores, _suffix(i, view.scores))
+    for i, gallery in enumerate(view.galleries):
+        if gallery.pictures:
+            yield _of_gallery(gallery, _suffix(i, view.galleries))
+
+
+def _suffix(i: int, of: Iterable[object]) -> str:
+    return f"-{i + 1}" if len(tuple(of)) > 1 else ""
+
+
+def _section(
+    name: str, title: str, lead: object, content: object, *, wide: bool = False
+) -> tuple[str, str, Html]:
+    """A heading with its explanation, at the side of the content or, where wide, above it."""
+    heading = tag("h2", title, id=f"{name}-title")
+    side = tag("div", heading, lead, class_="lead")
+    inner = tag("div", content, class_="content")
+    attributes = {"id": name, "aria_labelledby": f"{name}-title", "class": wide and "wide"}
+    return name, title, tag("section", side, inner, **attributes)
+
+
+def _paragraphs(*sentences: object) -> Html:
+    return join(tag("p", sentence) for sentence in sentences if sentence)
+
+
+def _named(title: str, name: str, suffix: str) -> str:
+    return f"{title}: {name}" if suffix else title
+
+
+def _of_subset(view: SubsetView, suffix: str) -> Sections:
+    kept = share(view.rows_out, view.rows_in)
+    lead = _paragraphs(
+        f"{kept} of the rows passed every rule: {size(view.bytes_out)} of metadata.",
+        "Rules apply in this order. \u201cDropped\u201d counts the rows for which a rule was the "
+        "first to fail, \u201cdropped alone\u201d those it would drop without the others.",
+    )
+    title = _named("The funnel", view.output.name, suffix)
+    yield _section(f"funnel{suffix}", title, lead, part_subset.funnel(view))
+    if view.columns:
+        sides = max((c.sides for c in view.columns), key=len)
+        cut = any(c.marks for c in view.columns)
+        lead = _paragraphs(
+            part_subset.key(sides, cut=cut),
+            "Heights are shares of a side\u2019s own rows, so that shapes compare.",
+            view.sampled,
+        )
+        title = _named(
+            "Columns before and after" if len(sides) > 1 else "Columns", view.output.name, suffix
+        )
+        yield _section(f"columns{suffix}", title, lead, part_subset.columns(view.columns))
+
+
+def _of_shards(view: ShardsView, suffix: str) -> Sections:
+    failed = view.rows - view.successes
+    lead = _paragraphs(
+        f"{share(view.successes, view.rows)} of {count(view.rows)} rows have a picture; "
+        f"{count(failed)} have the reason why not.",
+    )
+    title = _named("The download", view.output.name, suffix)
+    yield _section(f"download{suffix}", title, lead, part_shards.outcomes(view))
+    if view.drift:
+        lead = _paragraphs(
+            "Each fetched original was hashed and set against the published image_phash."
+        )
+        yield _section(
+            f"drift{suffix}",
+            _named("Drift", view.output.name, suffix),
+            lead,
+            part_shards.drift(view),
+        )
+    if view.sizes:
+        lead = _paragraphs(part_subset.key(view.sizes[0].sides), view.sampled)
+        title = _named("Sizes", view.output.name, suffix)
+        yield _section(f"sizes{suffix}", title, lead, part_subset.columns(view.sizes))
+
+
+def _of_scores(view: ScoresView, suffix: str) -> Sections:
+    lead = _paragraphs(
+        f"{count(view.rows)} rows were scored again from what was fetched.", view.sampled
+    )
+    title = _named("Scores", view.output.name, suffix)
+    yield _section(f"scores{suffix}", title, lead, part_scores.scores(view))
+
+
+def _of_gallery(view: GalleryView, suffix: str) -> tuple[str, str, Html]:
+    number = len(view.pictures)
+    unreadable = f"{count(view.unreadable)} more did not decode." if view.unreadable else None
+    lead = _paragraphs(
+        f"{count(number)} pictures, spread evenly over the shards, with the caption, scores and "
+        "host they were published with.",
+        unreadable,
+    )
+    title = _named("Pictures", view.output.name, suffix)
+    return _section(f"pictures{suffix}", title, lead, part_shards.gallery(view), wide=True)
+
+
+def _footer(view: ReportView) -> Html:
+    names = ", ".join(output.name for output in view.outputs)
+    return tag(
+        "footer",
+        tag(
+            "p",
+            "Drawn by ",
+            tag("code", f"coyo-tools {view.version}"),
+            " from ",
+            from_the_web(names),
+            ".",
+        ),
+        tag(
+            "p", "COYO\u2019s metadata is CC BY 4.0; pictures and captions belong to their owners."
+        ),
+    )

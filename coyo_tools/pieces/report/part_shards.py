@@ -1,0 +1,163 @@
+"""The page's parts about shards: outcomes by class, sizes, drift, the gallery."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from coyo_tools.pieces.phash import distance
+from coyo_tools.pieces.report.charts import Segment, bar
+from coyo_tools.pieces.report.figures import count, share, value
+from coyo_tools.pieces.report.gallery import Picture, host
+from coyo_tools.pieces.report.markup import Html, from_the_web, join, plain, table, tag
+from coyo_tools.pieces.report.views import GalleryView, ShardsView
+from coyo_tools.words.failures import FAILURES
+
+DRIFT_MEANING = {
+    "same": "at most 8 bits from the published hash: the same picture",
+    "drifted": "9 to 16 bits: the picture was changed",
+    "replaced": "more than 16 bits: another picture is served now",
+    "unknown": "no published hash to compare with",
+}
+# Columns worth a line under a picture, and their short names.
+CAPTION_COLUMNS = {
+    "clip_similarity_vitl14": "CLIP L/14",
+    "clip_similarity_vitb32": "CLIP B/32",
+    "aesthetic_score_laion_v2": "aesthetic",
+    "watermark_score": "watermark",
+    "nsfw_score_opennsfw2": "NSFW",
+    "num_tokens_bert": "BERT tokens",
+}
+_MOST_LINES = 5
+
+
+def outcomes(view: ShardsView) -> Html:
+    """Fetched and failed rows by class, the most frequent first."""
+    ranked = sorted(view.errors.items(), key=lambda item: (-item[1], item[0]))
+    rows = [_outcome("success", "fetched, decoded and stored", view.successes, view.rows, "kept")]
+    rows += [_outcome(n, _meaning(n), rows_, view.rows, _kind(n)) for n, rows_ in ranked]
+    return tag(
+        "div",
+        table("Outcome of every row", ["outcome", "rows", "share"], rows),
+        class_="funnel",
+    )
+
+
+def _kind(name: str) -> str:
+    return "later" if name in FAILURES and FAILURES[name].retry else "dropped"
+
+
+def _meaning(name: str) -> str:
+    if name not in FAILURES:
+        return ""
+    return FAILURES[name].meaning + ("; may pass later" if FAILURES[name].retry else "")
+
+
+def _outcome(name: str, meaning: str, rows: int, whole: int, kind: str) -> list[object]:
+    words = tag(
+        "span",
+        tag("span", from_the_web(name), class_="rule-name"),
+        " ",
+        tag("span", meaning, class_="note") if meaning else None,
+        class_="head",
+    )
+    drawn = bar([Segment(kind, rows)], whole, f"{name}: {share(rows, whole)}")
+    return [join([words, drawn]), count(rows), share(rows, whole)]
+
+
+def drift(view: ShardsView) -> Html:
+    """How far the fetched pictures are from those that were published."""
+    whole = sum(view.drift.values())
+    kinds = {"same": "kept", "drifted": "later", "replaced": "dropped", "unknown": "gone"}
+    rows = [
+        _outcome(name, DRIFT_MEANING[name], view.drift[name], whole, kind)
+        for name, kind in kinds.items()
+        if view.drift.get(name)
+    ]
+    head = ["drift", "pictures", "share"]
+    return tag(
+        "div", table("Fetched pictures against their published hash", head, rows), class_="funnel"
+    )
+
+
+def gallery(view: GalleryView) -> Html:
+    """The pictures with caption, scores and host."""
+    return tag("ol", *(tag("li", _figure(p)) for p in view.pictures), class_="gallery")
+
+
+def _figure(picture: Picture) -> Html:
+    import base64
+
+    source = "data:image/jpeg;base64," + base64.b64encode(picture.jpeg).decode("ascii")
+    caption = picture.row.get("caption") or ""
+    image = tag(
+        "img",
+        src=source,
+        width=picture.width,
+        height=picture.height,
+        alt=_short(caption, 160) or f"picture {picture.key} without a caption",
+    )
+    words = tag("p", from_the_web(_short(caption, 400)), class_="caption")
+    return tag(
+        "figure",
+        tag("div", image, class_="frame"),
+        tag("figcaption", words, _numbers(picture), _origin(picture)),
+    )
+
+
+def _short(words: Any, most: int) -> str:
+    whole = plain(words)
+    return whole if len(whole) <= most else whole[: most - 1].rstrip() + "\u2026"
+
+
+def _numbers(picture: Picture) -> Html | None:
+    """Stored and recomputed values side by side."""
+    lines = [*_phash_line(picture), *_score_lines(picture)][:_MOST_LINES]
+    if not lines:
+        return None
+    recomputed = any(len(line) > 2 and line[2] for line in lines)
+    head = ["", "stored", *(["now"] if recomputed else [])]
+    shown = [line if recomputed else line[:2] for line in lines]
+    return table(f"Scores of picture {picture.key}", head, shown)
+
+
+def _phash_line(picture: Picture) -> list[list[str]]:
+    stored, now = picture.row.get("image_phash"), picture.scores.get("image_phash")
+    now = now or picture.row.get("image_phash_now")
+    try:
+        bits = distance(str(stored), str(now))
+    except ValueError:
+        return []
+    return [["phash", "", "equal" if bits == 0 else f"{bits} bits"]]
+
+
+def _score_lines(picture: Picture) -> list[list[str]]:
+    both = [n for n in picture.scores if _is_number(picture.scores[n])]
+    names = [n for n in CAPTION_COLUMNS if n in both] + [
+        n for n in both if n not in CAPTION_COLUMNS
+    ]
+    names += [n for n in CAPTION_COLUMNS if n not in both and _is_number(picture.row.get(n))]
+    return [
+        [
+            CAPTION_COLUMNS.get(name, name.replace("_", " ")),
+            _value(picture.row.get(name)),
+            _value(picture.scores.get(name)),
+        ]
+        for name in names
+    ]
+
+
+def _value(found: Any) -> str:
+    return value(found, whole=isinstance(found, int)) if _is_number(found) else ""
+
+
+def _is_number(found: Any) -> bool:
+    return isinstance(found, int | float) and not isinstance(found, bool) and found == found
+
+
+def _origin(picture: Picture) -> Html:
+    """The host and the picture's size where it came from."""
+    row = picture.row
+    sizes = [row.get(n) for n in ("original_width", "original_height")]
+    size = " \u00d7 ".join(count(s) for s in sizes if _is_number(s) and s is not None)
+    place = _short(host(row.get("url")), 60)
+    return tag("p", from_the_web(place), tag("span", size) if size else None, class_="origin")
