@@ -149,7 +149,7 @@ def rules() -> str:
     """Every rule of `coyo filter`, as it is declared."""
     from coyo_tools.pieces import rules as module
 
-    return "\n" + module.markdown_table() + "\n"
+    return f"\n{module.rules_table().rstrip()}\n\n"
 
 
 def scores() -> str:
