@@ -102,6 +102,13 @@ class FilterSettings:
         None, "Read only the first N files of the source.", minimum=1, metavar="N"
     )
     schema: str = option("auto", _SCHEMA_HELP, choices=SCHEMA_CHOICES)
+    workers: int | None = option(
+        None,
+        "Parts filtered at once; default one a core, at most 4.",
+        minimum=1,
+        metavar="N",
+        affects_result=False,
+    )
 
     def __post_init__(self) -> None:
         check_ranges(self)
@@ -249,6 +256,13 @@ class CompareSettings:
         metavar="COLUMN",
     )
     schema: str = option("auto", _SCHEMA_HELP, choices=SCHEMA_CHOICES)
+    max_mean_difference: float | None = option(
+        None,
+        "End with status 1 where a column's mean absolute difference is larger.",
+        minimum=0,
+        metavar="X",
+        affects_result=False,
+    )
 
     def __post_init__(self) -> None:
         check_ranges(self)

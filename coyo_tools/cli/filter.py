@@ -1,0 +1,92 @@
+"""coyo filter"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from coyo_tools.cli import show
+from coyo_tools.cli.options import (
+    json_option,
+    out_option,
+    overwrite_option,
+    settings_from,
+    settings_options,
+    source_argument,
+)
+from coyo_tools.cli.rule_options import RuleCommand, rule_options, rules_given
+from coyo_tools.words.config import DEFAULT_SOURCE, FilterSettings
+
+if TYPE_CHECKING:
+    from coyo_tools.verbs.filter import FilterResult
+
+
+@click.command(name="filter", cls=RuleCommand)
+@source_argument
+@out_option
+@rule_options
+@settings_options(FilterSettings)
+@overwrite_option
+@json_option
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    source: str | None,
+    out: str,
+    overwrite: bool,
+    as_json: bool,
+    **values: Any,
+) -> None:
+    """Keep the rows that pass your rules and show what each rule dropped.
+
+    The rules apply in the order in which you write them. Example:
+
+      coyo filter metadata -o subset --min-clip-l14 0.25 --where "num_faces = 0"
+    """
+    from coyo_tools.verbs.filter import filter
+
+    settings = replace(settings_from(FilterSettings, values), rules=rules_given(ctx))
+    result = filter(
+        source or DEFAULT_SOURCE, out, settings, overwrite=overwrite, progress=show.listener()
+    )
+    if as_json:
+        show.print_json(result.to_dict())
+    else:
+        _print(result)
+
+
+def _print(result: FilterResult) -> None:
+    for cast in result.casts:
+        click.echo(f"note: {cast}", err=True)
+    if result.digest is None:
+        click.echo("note: the source has no column id: the manifest has no digest", err=True)
+    click.echo(_funnel(result))
+    noun = "part" if result.parts == 1 else "parts"
+    took = "complete already" if result.complete_before else show.seconds(result.seconds)
+    click.echo(
+        f"kept {100 * result.kept:.2f} % in {result.parts} {noun}, {show.size(result.bytes)}, "
+        f"{took}: {result.out}   next: coyo download {result.out} -o shards"
+    )
+
+
+def _funnel(result: FilterResult) -> str:
+    """The table; its column `null` only where a rule met nulls, its notes unaligned at the end."""
+    nulls = any(step.null for step in result.funnel)
+    head = ["rule", "dropped", "dropped alone", *(["null"] if nulls else []), "left", ""]
+    blank = [""] * (len(head) - 3)
+    rows = [["all rows", *blank, show.count(result.rows_in), ""]]
+    rows += [
+        [
+            step.rule,
+            show.count(step.dropped),
+            show.count(step.dropped_alone),
+            *([show.count(step.null)] if nulls else []),
+            show.count(step.left),
+            step.note,
+        ]
+        for step in result.funnel
+    ]
+    return show.table(head, rows, left=(0, len(head) - 1))

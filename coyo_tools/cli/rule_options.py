@@ -1,0 +1,91 @@
+"""One option a rule kind, made from `pieces.rules`; the order on the command line is kept."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
+
+import click
+
+from coyo_tools.pieces.rules import KINDS, RULE_KINDS, RuleKind
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+_ORDER, _VALUES = "coyo_tools.rules.order", "coyo_tools.rules.values"
+
+
+class _Number(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.2 only
+    """A bound, as written: an int stays an int. NaN and infinity are the rule's to refuse."""
+
+    name = "number"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | float:
+        """The number, or a usage error."""
+        with contextlib.suppress(TypeError, ValueError):
+            return int(value)
+        try:
+            return float(value)
+        except (TypeError, ValueError):
+            self.fail(f"{value!r} is not a number", param, ctx)
+
+
+class _Text(click.ParamType):  # type: ignore[type-arg]  # as above
+    """Text; in an environment variable several stand on lines of their own."""
+
+    name = "text"
+    envvar_list_splitter = "\n"
+
+
+class RuleCommand(click.Command):
+    """A command that remembers in which order its options were written, repeats included."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse once for the order, then as usual."""
+        if not ctx.resilient_parsing:
+            _, _, order = self.make_parser(ctx).parse_args(args=list(args))
+            ctx.meta[_ORDER] = [str(param.name) for param in order]
+        return super().parse_args(ctx, args)
+
+
+def _option(kind: RuleKind) -> click.Option:
+    return click.Option(
+        [kind.flag, kind.name],
+        type=_Number() if kind.takes_number else _Text(),
+        multiple=kind.repeatable,
+        metavar=kind.metavar,
+        help=kind.help,
+        expose_value=False,
+        callback=_note,
+    )
+
+
+def _note(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+    given: dict[str, tuple[Any, ...]] = ctx.meta.setdefault(_VALUES, {})
+    given[str(param.name)] = value if isinstance(value, tuple) else (value,)
+
+
+def rule_options(command: Command) -> Command:
+    """Every rule as an option of a command, in the table's order."""
+    params: list[click.Parameter] = command.__dict__.setdefault("__click_params__", [])
+    params.extend(_option(kind) for kind in reversed(RULE_KINDS))
+    return command
+
+
+def rules_given(ctx: click.Context) -> tuple[Mapping[str, Any], ...]:
+    """The rules given, as a recipe writes them: in the order of the command line, then those of
+    environment variables in the table's order."""
+    values = {name: iter(given) for name, given in ctx.meta[_VALUES].items()}
+    written = [name for name in ctx.meta[_ORDER] if name in KINDS]
+    rules = []
+    # A number that is written twice counts once, with its last value, at its first place.
+    for name in written:
+        rules += [{name: value} for value in _take(values, name)]
+    for name in KINDS:
+        rules += [{name: value} for value in values.get(name, ()) if value is not None]
+    return tuple(rules)
+
+
+def _take(values: Mapping[str, Iterator[Any]], name: str) -> list[Any]:
+    return [value for value in [next(values[name], None)] if value is not None]

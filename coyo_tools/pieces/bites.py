@@ -1,0 +1,193 @@
+"""Parts in bites of a few row groups, as polars frames under COYO's names and types.
+
+polars reads local files by itself: its reader decodes what a filter drops only where it must, which
+halves the cost of scattered survivors. Of a remote part, the byte ranges of the columns in question
+are laid into a sparse local file at their own offsets, with the footer at its end; polars
+reads that, and no byte is fetched that no one asked for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from coyo_tools.machinery.storage import filesystem, is_remote, local_path, storage_errors
+from coyo_tools.pieces.binding import target_type
+from coyo_tools.pieces.parts import MAGIC, OpenPart, does_not_fit, first_line
+from coyo_tools.words.errors import CorruptFile, SchemaError, SourceError
+from coyo_tools.words.schema import COYO
+
+if TYPE_CHECKING:
+    import polars as pl
+
+BITE_ROWS = 650_000  # a row group of Spark's at COYO's row width; smaller ones are taken together
+
+
+@dataclass(frozen=True)
+class Bite:
+    """Consecutive row groups of a part. offset: the file's row at which they begin."""
+
+    part: OpenPart
+    row_groups: range
+    offset: int
+    rows: int
+
+
+def bites(part: OpenPart, rows: int = BITE_ROWS) -> Iterator[Bite]:
+    """Every row group of the part, in order, as many together as stay within `rows`."""
+    first = offset = held = 0
+    for index in range(part.row_groups):
+        count = int(part.metadata.row_group(index).num_rows)
+        if held and held + count > rows:
+            yield Bite(part, range(first, index), offset, held)
+            first, offset, held = index, offset + held, 0
+        held += count
+    if held:
+        yield Bite(part, range(first, part.row_groups), offset, held)
+
+
+class Served:
+    """A bite whose columns can be scanned. Made by `serve`."""
+
+    def __init__(self, bite: Bite, path: Path, *, remote: bool) -> None:
+        self._bite, self._path, self._remote = bite, path, remote
+        self._here: set[str] = set()
+
+    def scan(self, columns: Sequence[str]) -> pl.LazyFrame:
+        """These columns, by COYO's names and types. Raises SchemaError, SourceError."""
+        import polars as pl
+
+        part, bite = self._bite.part, self._bite
+        own = part.binding.in_file(columns, part.part.url)
+        if self._remote:
+            self._fetch([name for name in own if name not in self._here])
+        frame = pl.scan_parquet(self._path, glob=False).slice(bite.offset, bite.rows)
+        if list(columns) == own and not any(name in part.binding.casts for name in columns):
+            return frame.select(columns)
+        return frame.select([_converted(part, name) for name in columns])
+
+    def _fetch(self, own: Sequence[str]) -> None:
+        if not own:
+            return
+        url = self._bite.part.part.url
+        ranges = _ranges(self._bite, own)
+        fs, path = filesystem(url)
+        with reading(self._bite):
+            blocks = fs.cat_ranges([path] * len(ranges), *map(list, zip(*ranges, strict=True)))
+        with storage_errors(str(self._path)), self._path.open("r+b") as file:
+            for (start, end), block in zip(ranges, blocks, strict=True):
+                if len(block) != end - start:
+                    raise CorruptFile(
+                        f"ended within row group {self._bite.row_groups.start}", where=url
+                    )
+                file.seek(start)
+                file.write(block)
+        self._here.update(own)
+
+
+@contextlib.contextmanager
+def serve(bite: Bite) -> Iterator[Served]:
+    """The bite, ready to be scanned; what had to be fetched is gone when the block ends."""
+    part = bite.part.part
+    if not is_remote(part.url):
+        yield Served(bite, local_path(part.url), remote=False)
+        return
+    with tempfile.TemporaryDirectory(prefix="coyo-") as scratch:
+        path = Path(scratch) / "part.parquet"
+        with storage_errors(scratch), path.open("wb") as file:
+            file.write(MAGIC)
+            file.seek(part.bytes - len(bite.part.footer))
+            file.write(bite.part.footer)
+        yield Served(bite, path, remote=True)
+
+
+def _ranges(bite: Bite, own: Sequence[str]) -> list[tuple[int, int]]:
+    """Where these columns' bytes lie: (start, end), in order, neighbours joined."""
+    spans = sorted(_spans(bite, set(own)))
+    joined: list[tuple[int, int]] = []
+    for start, end in spans:
+        if joined and start <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
+        else:
+            joined.append((start, end))
+    return joined
+
+
+def _spans(bite: Bite, own: set[str]) -> Iterator[tuple[int, int]]:
+    for index in bite.row_groups:
+        group = bite.part.metadata.row_group(index)
+        for number in range(group.num_columns):
+            chunk = group.column(number)
+            path = chunk.path_in_schema
+            if path in own or any(path.startswith(f"{name}.") for name in own):
+                offsets = [chunk.data_page_offset, chunk.dictionary_page_offset or 0]
+                start = min(offset for offset in offsets if offset > 0)
+                yield start, start + chunk.total_compressed_size
+
+
+def _converted(part: OpenPart, name: str) -> pl.Expr:
+    """The file's column under COYO's name and type; what does not fit raises in polars."""
+    import polars as pl
+
+    own = pl.col(part.binding.columns[name])
+    raw = part.metadata.schema.to_arrow_schema().field(part.binding.columns[name]).type
+    if name not in part.binding.casts and target_type(name, raw) == raw:
+        return own.alias(name)
+    wanted = _polars_type(COYO[name].dtype) if name in COYO else pl.String()
+    if wanted.is_integer() and str(raw) in ("halffloat", "float", "double"):
+        # A copy made through JSON or pandas: nulls came as NaN; a fraction, or an id beyond what
+        # a float tells apart, becomes a value that no integer type holds, so that the cast fails.
+        value = own.cast(pl.Float64).fill_nan(None)
+        whole = (value == value.round()) & (value.abs() <= 2.0**53)
+        own = pl.when(whole | value.is_null()).then(value).otherwise(1e300)
+    return own.cast(wanted, strict=True).alias(name)
+
+
+def _polars_type(dtype: str) -> pl.DataType:
+    import polars as pl
+
+    names = {"string": pl.String(), "int32": pl.Int32(), "int64": pl.Int64()}
+    return names.get(dtype, pl.Float32())
+
+
+@contextlib.contextmanager
+def reading(bite: Bite) -> Iterator[None]:
+    """Turn what polars says about the file's bytes or values into one sentence."""
+    import polars as pl
+
+    where = bite.part.part.url
+    try:
+        yield
+    except pl.exceptions.InvalidOperationError as error:
+        if "conversion" not in str(error):
+            raise
+        raise _misfit(bite, error) from error
+    except (pl.exceptions.ComputeError, pl.exceptions.PanicException) as error:
+        raise CorruptFile(
+            f"{_groups(bite)} cannot be read: {first_line(error)}",
+            where=where,
+            todo="fetch the file again",
+        ) from error
+    except FileNotFoundError as error:
+        raise SourceError("is gone since it was listed", where=where) from error
+    except OSError as error:
+        raise SourceError(
+            f"{_groups(bite)} cannot be read: {os.strerror(error.errno) if error.errno else error}",
+            where=where,
+        ) from error
+
+
+def _groups(bite: Bite) -> str:
+    first, last = bite.row_groups.start, bite.row_groups.stop - 1
+    return f"row group {first}" if first == last else f"one of row groups {first} to {last}"
+
+
+def _misfit(bite: Bite, error: Exception) -> SchemaError:
+    names = [n for n in bite.part.binding.casts if f"'{n}'" in str(error) or n in str(error)]
+    name = names[0] if names else next(iter(bite.part.binding.casts), "id")
+    return does_not_fit(name, bite.part.part.url, first_line(error))

@@ -1,0 +1,136 @@
+"""The funnel: how many rows each rule took, counted once and added up over parts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from coyo_tools.pieces.rules import Rule, Tests, is_cut_upstream
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Rows of some data, and per rule, in order: how many pass.
+
+    left: pass this rule and every one before it. alone: pass this rule. unknown: have a null or
+    NaN where this rule looks (they do not pass).
+    """
+
+    rows: int
+    left: tuple[int, ...] = ()
+    alone: tuple[int, ...] = ()
+    unknown: tuple[int, ...] = ()
+
+    @property
+    def kept(self) -> int:
+        """Rows that pass every rule."""
+        return self.left[-1] if self.left else self.rows
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(
+            self.rows + other.rows,
+            _added(self.left, other.left),
+            _added(self.alone, other.alone),
+            _added(self.unknown, other.unknown),
+        )
+
+    @classmethod
+    def none(cls, rules: int) -> Counts:
+        """Of no rows at all."""
+        zeros = (0,) * rules
+        return cls(0, zeros, zeros, zeros)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "rows": self.rows,
+            "left": list(self.left),
+            "alone": list(self.alone),
+            "unknown": list(self.unknown),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Counts:
+        """What `to_json` gave. Raises KeyError, TypeError."""
+        return cls(
+            int(data["rows"]), tuple(data["left"]), tuple(data["alone"]), tuple(data["unknown"])
+        )
+
+
+def _added(a: Sequence[int], b: Sequence[int]) -> tuple[int, ...]:
+    return tuple(x + y for x, y in zip(a, b, strict=True))
+
+
+def counting(tests: Sequence[Tests]) -> list[pl.Expr]:
+    """Expressions that count, over a frame, what `Counts` holds; see `counted`."""
+    exprs: list[pl.Expr] = []
+    passing: pl.Expr | None = None
+    for number, test in enumerate(tests):
+        passing = test.passes if passing is None else passing & test.passes
+        exprs += [
+            passing.sum().alias(f"left{number}"),
+            test.passes.sum().alias(f"alone{number}"),
+            test.unknown.sum().alias(f"unknown{number}"),
+        ]
+    return exprs
+
+
+def counted(rows: int, row: Mapping[str, Any], rules: int) -> Counts:
+    """The counts in the one row that `counting` gives."""
+
+    def of(name: str) -> tuple[int, ...]:
+        return tuple(int(row[f"{name}{n}"] or 0) for n in range(rules))
+
+    return Counts(rows, of("left"), of("alone"), of("unknown"))
+
+
+@dataclass(frozen=True)
+class Step:
+    """One line of the funnel. All in rows.
+
+    dropped: taken by this rule from what the rules before it left. dropped_alone: what it would
+    take from all rows. null: rows it could not judge, because a value is null or NaN; they are
+    among the dropped. left: what remains after it.
+    """
+
+    rule: str
+    dropped: int
+    dropped_alone: int
+    null: int
+    left: int
+    note: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "rule": self.rule,
+            "dropped": self.dropped,
+            "dropped_alone": self.dropped_alone,
+            "null": self.null,
+            "left": self.left,
+            "note": self.note,
+        }
+
+
+def funnel(rules: Sequence[Rule], counts: Counts, *, schema: str = "coyo") -> tuple[Step, ...]:
+    """The lines of the funnel, a rule each, in order. schema: whose data it is."""
+    before = counts.rows
+    steps = []
+    for number, rule in enumerate(rules):
+        left, alone = counts.left[number], counts.rows - counts.alone[number]
+        note = _note(rule, counts.rows, alone, schema)
+        steps.append(Step(rule.label, before - left, alone, counts.unknown[number], left, note))
+        before = left
+    return tuple(steps)
+
+
+def _note(rule: Rule, rows: int, dropped_alone: int, schema: str) -> str:
+    if rows == 0 or dropped_alone > 0:
+        return ""
+    if schema == "coyo" and is_cut_upstream(rule):
+        return "drops nothing: COYO was cut there already"
+    return "drops nothing"

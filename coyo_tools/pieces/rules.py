@@ -1,0 +1,292 @@
+"""The rules of `filter`: what a row has to be like to be kept. Each kind is declared once, below.
+
+The command line's flags, the keywords of `coyo_tools.filter()`, recipes, the funnel and
+docs/rules.md all read `RULE_KINDS`. A rule is evaluated by polars over columns under COYO's names.
+
+All bounds are inclusive and compared in the column's own type: 0.3 on a float32 column means
+float32(0.3), and a fraction as bound of an integer column is compared exactly. A rule keeps no row
+in which a column it reads is null or NaN; infinities are values, and -0.0 equals 0.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from coyo_tools.pieces import where
+from coyo_tools.pieces.sql_functions import check_regex
+from coyo_tools.pieces.sql_terms import Mismatch, Term, column, compare
+from coyo_tools.words.errors import RuleError, SchemaError, nearest
+from coyo_tools.words.schema import CUT_UPSTREAM
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Schema = Mapping[str, "pl.DataType"]
+Combine = str  # "" compares each column by itself; see `_combined` for the others
+
+
+@dataclass(frozen=True)
+class RuleKind:
+    """One kind of rule. name: as a recipe writes it. columns: it reads; () where its value says.
+
+    operator: `>=` and `<=` take a number, `matches` and `excludes` a regular expression, `sql` a
+    condition. combine: several columns to one number ("shorter", "longer", "ratio"), else each of
+    them has to fulfil the bound. shown: the left side of its label.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    operator: str
+    help: str
+    combine: Combine = ""
+    shown: str = ""
+
+    @property
+    def flag(self) -> str:
+        """Its option on the command line."""
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def takes_number(self) -> bool:
+        """Whether its value is a number (else it is text)."""
+        return self.operator in (">=", "<=")
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether it may be given more than once: those that take text."""
+        return not self.takes_number
+
+    @property
+    def metavar(self) -> str:
+        """What stands for its value in help texts."""
+        return {"sql": "SQL", "matches": "REGEX", "excludes": "REGEX"}.get(self.operator, "N")
+
+    def label(self, value: float | str) -> str:
+        """How the funnel names a rule of this kind."""
+        if self.operator == "sql":
+            return str(value)
+        left = self.shown or self.columns[0]
+        return f"{left} {self.operator} {value}"
+
+
+def _bounds(stem: str, name: str, meaning: str) -> tuple[RuleKind, RuleKind]:
+    return (
+        RuleKind(f"min_{stem}", (name,), ">=", f"{name} ({meaning}) is N or more."),
+        RuleKind(f"max_{stem}", (name,), "<=", f"{name} ({meaning}) is N or less."),
+    )
+
+
+_NSFW = ("nsfw_score_opennsfw2", "nsfw_score_gantman")
+_SIDES = ("width", "height")
+
+RULE_KINDS: tuple[RuleKind, ...] = (
+    *_bounds("clip_b32", "clip_similarity_vitb32", "cosine, about 0.1 to 0.5"),
+    *_bounds("clip_l14", "clip_similarity_vitl14", "cosine, about 0 to 0.5"),
+    RuleKind("max_nsfw", _NSFW, "<=", "Both NSFW scores are N or less.", shown="nsfw_score_*"),
+    RuleKind("max_nsfw_opennsfw2", _NSFW[:1], "<=", "nsfw_score_opennsfw2 is N or less."),
+    RuleKind("max_nsfw_gantman", _NSFW[1:], "<=", "nsfw_score_gantman is N or less."),
+    *_bounds("watermark", "watermark_score", "0 to 1"),
+    *_bounds("aesthetic", "aesthetic_score_laion_v2", "about 1 to 8"),
+    *_bounds("faces", "num_faces", "faces found"),
+    RuleKind("min_side", _SIDES, ">=", "The shorter side is N px or more.", "shorter",
+             "min(width, height)"),
+    RuleKind("max_side", _SIDES, "<=", "The longer side is N px or less.", "longer",
+             "max(width, height)"),
+    RuleKind("max_aspect_ratio", _SIDES, "<=", "Longer side / shorter side is N or less.", "ratio",
+             "aspect ratio"),
+    *_bounds("words", "word_count", "words"),
+    *_bounds("chars", "text_length", "characters"),
+    RuleKind("text_matches", ("text",), "matches",
+             "The text contains a match of the regular expression; repeatable."),
+    RuleKind("text_excludes", ("text",), "excludes",
+             "The text contains no match of the regular expression; repeatable."),
+    RuleKind("where", (), "sql", "Any condition in SQL over the columns; repeatable."),
+)  # fmt: skip
+KINDS: Mapping[str, RuleKind] = {kind.name: kind for kind in RULE_KINDS}
+
+
+@dataclass(frozen=True)
+class Tests:
+    """A rule as polars expressions, Boolean. passes: null where unknown. unknown: never null."""
+
+    passes: pl.Expr
+    unknown: pl.Expr
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule and its value: a number, a regular expression or a condition."""
+
+    kind: RuleKind
+    value: float | str
+
+    @property
+    def label(self) -> str:
+        """How the funnel names it."""
+        return self.kind.label(self.value)
+
+    def as_recipe(self) -> dict[str, float | str]:
+        """As a recipe writes it: {"min_clip_l14": 0.25}."""
+        return {self.kind.name: self.value}
+
+    def tests(self, schema: Schema, source: str) -> tuple[Tests, tuple[str, ...]]:
+        """The rule over columns of these types, and the columns that it reads.
+
+        Raises RuleError or SchemaError where it cannot be evaluated; source: what to blame.
+        """
+        if self.kind.operator == "sql":
+            condition = where.compile_where(str(self.value), schema)
+            return Tests(condition.expr, condition.expr.is_null()), condition.columns
+        for name in self.kind.columns:
+            if name not in schema:
+                raise SchemaError(
+                    f"has no column {name!r}, which {self.kind.flag} reads",
+                    where=source,
+                    todo="leave the rule out, or put it in terms of other columns with --where",
+                )
+        if self.kind.takes_number:
+            return self._bound(schema), self.kind.columns
+        return self._pattern(), self.kind.columns
+
+    def _bound(self, schema: Schema) -> Tests:
+        bound = Term("number", value=Decimal(repr(self.value)))
+        terms = [column(name, schema[name]) for name in self.kind.columns]
+        unknown = functools.reduce(lambda a, b: a | b, [_expr(t).is_null() for t in terms])
+        if self.kind.combine:
+            terms = [_combined(self.kind.combine, terms)]
+        held = [_expr(compare(self.kind.operator, term, bound)) for term in terms]
+        return Tests(functools.reduce(lambda a, b: a & b, held), unknown)
+
+    def _pattern(self) -> Tests:
+        import polars as pl
+
+        text = pl.col("text")
+        found = text.str.contains(str(self.value))
+        return Tests(found if self.kind.operator == "matches" else ~found, text.is_null())
+
+
+def _expr(term: Term) -> pl.Expr:
+    assert term.expr is not None
+    return term.expr
+
+
+def _combined(how: Combine, terms: Sequence[Term]) -> Term:
+    """Width and height to one number; null where either is."""
+    import polars as pl
+
+    one, other = (_expr(term) for term in terms)
+    shorter = pl.when(one < other).then(one).otherwise(other)
+    longer = pl.when(one < other).then(other).otherwise(one)
+    either_null = one.is_null() | other.is_null()
+    result = {
+        "shorter": shorter,
+        "longer": longer,
+        "ratio": longer.cast(pl.Float64) / shorter.cast(pl.Float64),
+    }[how]
+    kind = "f64" if how == "ratio" else terms[0].kind
+    return Term(kind, pl.when(either_null).then(None).otherwise(result))
+
+
+def rule_of(name: str, value: Any) -> Rule:
+    """The rule a recipe's `{name: value}` stands for. Raises RuleError, a sentence."""
+    kind = KINDS.get(name)
+    if kind is None:
+        near = nearest(name, list(KINDS))
+        raise RuleError(
+            f"no rule is called {name!r}",
+            todo=f"did you mean {near!r}?" if near else f"there are {', '.join(KINDS)}",
+        )
+    if kind.takes_number:
+        return Rule(kind, _number(kind, value))
+    if not isinstance(value, str):
+        raise RuleError(f"takes text, not {value!r}", where=kind.flag)
+    _CHECKS[kind.operator](kind, value)
+    return Rule(kind, value)
+
+
+def rules_of(recipe: Iterable[Mapping[str, Any]]) -> tuple[Rule, ...]:
+    """The rules of a recipe, in order. A list as value stands for several. Raises RuleError."""
+    found = []
+    for entry in recipe:
+        if not isinstance(entry, Mapping) or len(entry) != 1:
+            raise RuleError(f"a rule is written as one name and its value, not as {entry!r}")
+        ((name, value),) = entry.items()
+        several = isinstance(value, list | tuple) and name in KINDS and KINDS[name].repeatable
+        found += [rule_of(name, item) for item in (value if several else [value])]
+    return tuple(found)
+
+
+def _number(kind: RuleKind, value: Any) -> float:
+    """A bound as int or float. Raises RuleError for NaN, infinities, bools and text."""
+    if hasattr(value, "item"):
+        value = value.item()  # numpy's numbers
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise RuleError(f"takes a number, not {value!r}", where=kind.flag)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise RuleError(f"{value} is no bound to compare with", where=kind.flag)
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return int(value)  # 256.0 and 256 are one rule, in the manifest too
+    return value
+
+
+def _check_regex(kind: RuleKind, value: str) -> None:
+    try:
+        check_regex(value, value)
+    except Mismatch as error:
+        raise RuleError(str(error), where=kind.flag) from error
+
+
+_CHECKS: Mapping[str, Callable[[RuleKind, str], object]] = {
+    "matches": _check_regex,
+    "excludes": _check_regex,
+    "sql": lambda _, value: where.names_in(value),
+}
+
+
+def is_cut_upstream(rule: Rule) -> bool:
+    """Whether every row of COYO passes, because its makers cut there already."""
+    if not rule.kind.takes_number or isinstance(rule.value, str):
+        return False
+    names = ("aspect_ratio",) if rule.kind.combine == "ratio" else rule.kind.columns
+    if rule.kind.combine == "longer":
+        return False
+    return all(_implied(name, rule.kind.operator, rule.value) for name in names)
+
+
+def _implied(name: str, operator: str, value: float) -> bool:
+    for column_name, cut_operator, cut in CUT_UPSTREAM:
+        if (column_name, cut_operator) == (name, operator):
+            return value >= cut if operator == "<=" else value <= cut
+    return False
+
+
+def rules_table() -> str:
+    """docs/rules.md's table: every kind, what it reads and when it keeps a row."""
+    lines = ["| flag | recipe and API | reads | keeps a row when |", "|---|---|---|---|"]
+    for kind in RULE_KINDS:
+        reads = ", ".join(f"`{name}`" for name in kind.columns) or "the columns it names"
+        lines.append(f"| `{kind.flag} {kind.metavar}` | `{kind.name}` | {reads} | {_keeps(kind)} |")
+    return "\n".join(lines)
+
+
+def _keeps(kind: RuleKind) -> str:
+    match kind.operator:
+        case "sql":
+            return "the condition is true"
+        case "matches":
+            return "the regular expression (Rust's syntax) is found in it"
+        case "excludes":
+            return "the regular expression (Rust's syntax) is not found in it"
+    sign = "≥" if kind.operator == ">=" else "≤"
+    if kind.combine:
+        return {
+            "shorter": f"the shorter side {sign} N px",
+            "longer": f"the longer side {sign} N px",
+            "ratio": f"longer side / shorter side {sign} N",
+        }[kind.combine]
+    return " and ".join(f"`{name}` {sign} N" for name in kind.columns)

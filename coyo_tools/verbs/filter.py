@@ -1,0 +1,350 @@
+"""filter: keep the rows that pass your rules, and say what each rule dropped."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from coyo_tools.machinery import engine, manifest
+from coyo_tools.machinery.storage import Folder, folder_at, is_remote, local_path
+from coyo_tools.pieces import source as sources
+from coyo_tools.pieces.funnel import Counts, Step, funnel
+from coyo_tools.pieces.rules import Rule, rules_of
+from coyo_tools.pieces.source import OpenPart
+from coyo_tools.stages.filter import (
+    Filter,
+    Filtered,
+    Stopped,
+    filter_part,
+    filtered_before,
+    tests_of,
+)
+from coyo_tools.words.config import DEFAULT_SOURCE, FilterSettings, as_json
+from coyo_tools.words.errors import SchemaError, SettingsError, nearest
+from coyo_tools.words.progress import Listener, Progress, silent
+from coyo_tools.words.schema import COYO
+
+if TYPE_CHECKING:
+    from coyo_tools.machinery.manifest import Run
+
+MOST_AT_ONCE = 4  # parts; each holds about a row group
+
+
+@dataclass(frozen=True)
+class Cast:
+    """A column that was read as another type than the file's. parts: in how many."""
+
+    column: str
+    found: str
+    read_as: str
+    parts: int
+
+    def __str__(self) -> str:
+        noun = "part" if self.parts == 1 else "parts"
+        return f"{self.column} is {self.found} in {self.parts} {noun}: read as {self.read_as}"
+
+
+@dataclass(frozen=True)
+class FilterResult:
+    """What `filter` did.
+
+    rows_in, rows_out: rows. parts: files written. bytes: of those files. funnel: a step each rule.
+    digest: `sha256:...` over the sorted ids, None where the source has no column id. schema: whose
+    column names the source has. casts: columns converted. seconds: of this run. complete_before:
+    whether there was nothing left to do.
+    """
+
+    out: str
+    rows_in: int
+    rows_out: int
+    parts: int
+    bytes: int
+    funnel: tuple[Step, ...]
+    digest: str | None
+    schema: str
+    casts: tuple[Cast, ...]
+    seconds: float
+    complete_before: bool = False
+
+    @property
+    def kept(self) -> float:
+        """Share of the rows that were kept, 0 to 1; 0 of no rows."""
+        return self.rows_out / self.rows_in if self.rows_in else 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for --json."""
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return fields | {
+            "funnel": [step.to_dict() for step in self.funnel],
+            "casts": [dataclasses.asdict(cast) for cast in self.casts],
+            "seconds": round(self.seconds, 3),
+        }
+
+
+def filter(
+    source: str | os.PathLike[str] = DEFAULT_SOURCE,
+    out: str | os.PathLike[str] = "subset",
+    settings: FilterSettings | None = None,
+    *,
+    overwrite: bool = False,
+    progress: Listener = silent,
+    **rules: Any,
+) -> FilterResult:
+    """Keep the rows of `source` that pass every rule; write them to the folder `out`.
+
+    source: metadata as described in `docs/index.md`: a folder, file, glob, `hf://`, `s3://` ...
+    out: a folder, local or remote; one parquet per input part under its name, row order kept.
+    settings: rules, columns, limit_files, schema. rules: further rules by name, applied in the
+    order written after those of `settings`, such as `min_clip_l14=0.25` or
+    `where=["num_faces = 0"]`; see docs/rules.md.
+    overwrite: start anew in a folder this tool wrote. progress: hears of every bite.
+
+    Run again, it finishes the parts that are missing. Raises SourceError, SchemaError, RuleError,
+    SettingsConflict, StorageError and the other errors of `coyo_tools.words.errors`.
+    """
+    started = time.monotonic()
+    asked = rules_of([*(settings or FilterSettings()).rules, *_written(rules)])
+    settings = dataclasses.replace(
+        settings or FilterSettings(), rules=tuple(rule.as_recipe() for rule in asked)
+    )
+    found = sources.find(source, schema=settings.schema).first(settings.limit_files)
+    folder = folder_at(out)
+    _keep_apart(found.url, folder.url)
+    parts = found.open_all()
+    columns = _columns(parts, settings.columns)
+    for part in parts:
+        tests_of(asked, part)  # every part must be able to answer every rule before one is written
+    job = _Job(parts, asked, columns, settings)
+    with manifest.begin(
+        folder, "filter", as_json(settings), [p.identity() for p in parts], overwrite=overwrite
+    ) as run:
+        names = {part.part.name for part in parts}
+        if run.done and names <= set(folder.names()):
+            return _told(run, folder, time.monotonic() - started, complete_before=True)
+        job.run(run, folder, progress)
+        return _told(run, folder, time.monotonic() - started)
+
+
+def _written(rules: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Keyword rules as a recipe's entries; those that are None were not given."""
+    for name, value in rules.items():
+        if value is not None:
+            yield {name: value}
+
+
+def _keep_apart(source: str, out: str) -> None:
+    """Refuse an output that a later look at the source would take for input."""
+    if is_remote(source) or is_remote(out):
+        near, far = source.rstrip("/") + "/", out.rstrip("/") + "/"
+        inside = far.startswith(near)
+    else:
+        near_path, far_path = local_path(source).resolve(), local_path(out).resolve()
+        inside = near_path == far_path or near_path in far_path.parents
+    if inside:
+        raise SettingsError(
+            f"lies inside the source {source}", where=out, todo="choose a folder beside it with -o"
+        )
+
+
+def _columns(parts: Sequence[OpenPart], wanted: Sequence[str] | None) -> tuple[str, ...]:
+    """The columns to write: the same from every part. Raises SchemaError."""
+    first = parts[0] if parts else None
+    if wanted is not None:
+        for part in parts:
+            part.binding.in_file(wanted, part.part.url)
+        if len(set(wanted)) < len(wanted) or not wanted:
+            raise SettingsError("names no column, or one twice", where="--columns")
+        return tuple(wanted)
+    if first is None:
+        return ()
+    for part in parts[1:]:
+        _same_columns(first, part)
+    return tuple(first.binding.columns)
+
+
+def _same_columns(first: OpenPart, part: OpenPart) -> None:
+    ours, theirs = set(first.binding.columns), set(part.binding.columns)
+    differing = sorted(ours ^ theirs) or [
+        n for n in ours if first.schema.field(n).type != part.schema.field(n).type
+    ]
+    if differing:
+        name = differing[0]
+        near = nearest(name, sorted(ours & theirs))
+        what = "another type of" if name in ours & theirs else "" if name in theirs else "no"
+        raise SchemaError(
+            f"has {what or 'a'} column {name!r}, unlike {first.part.name}"
+            + (f" (which has {near!r})" if near and name in theirs else ""),
+            where=part.part.url,
+            todo="name the columns to write with --columns, those that all parts have",
+        )
+
+
+class _Job:
+    """The parts that are missing, filtered several at a time; then the manifest."""
+
+    def __init__(
+        self,
+        parts: Sequence[OpenPart],
+        rules: tuple[Rule, ...],
+        columns: tuple[str, ...],
+        settings: FilterSettings,
+    ) -> None:
+        self._parts, self._rules, self._columns = parts, rules, columns
+        self._settings = settings
+        self._ids = all("id" in part.binding.columns for part in parts)
+        self._workers = settings.workers or min(MOST_AT_ONCE, len(os.sched_getaffinity(0)))
+
+    def run(self, run: Run, folder: Folder, progress: Listener) -> None:
+        """Filter what is missing into the folder and finish the manifest."""
+        with tempfile.TemporaryDirectory(prefix="coyo-filter-") as scratch:
+            done: dict[str, Filtered] = {}
+            missing = []
+            for part in self._parts:
+                before = filtered_before(part, self._filter(part), folder, Path(scratch))
+                if before is None:
+                    missing.append(part)
+                else:
+                    done[part.part.name] = before
+            work = _Work(self._filter, folder, Path(scratch), self._workers)
+            hear = _Rows(progress, self._parts, done)
+            for part, filtered in engine.run(work, missing, processes=0, on_event=hear):
+                done[part.part.name] = filtered
+            self._finish(run, [done[part.part.name] for part in self._parts])
+
+    def _filter(self, part: OpenPart) -> Filter:
+        said = {
+            "rules": [rule.as_recipe() for rule in self._rules],
+            "columns": list(self._columns),
+            "input": part.identity(),
+        }
+        fingerprint = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+        return Filter(self._rules, self._columns, fingerprint, self._ids)
+
+    def _finish(self, run: Run, done: Sequence[Filtered]) -> None:
+        counts = sum((each.counts for each in done), Counts.none(len(self._rules)))
+        schemas = {part.binding.schema for part in self._parts} or {"coyo"}
+        schema = schemas.pop() if len(schemas) == 1 else "mixed"
+        steps = funnel(self._rules, counts, schema=schema)
+        run.finish(
+            {
+                "rows_in": counts.rows,
+                "rows_out": counts.kept,
+                "bytes_out": sum(each.bytes for each in done),
+                "funnel": [step.to_dict() for step in steps],
+                "recipe": [rule.as_recipe() for rule in self._rules],
+                "schema": schema,
+                "casts": [dataclasses.asdict(cast) for cast in _casts(self._parts, self._columns)],
+            },
+            [part.part.name for part in self._parts],
+            self._digest(done),
+        )
+
+    def _digest(self, done: Sequence[Filtered]) -> str | None:
+        import numpy as np
+
+        if not self._ids:
+            return None
+        return manifest.digest_of_ids(
+            [np.load(each.ids, mmap_mode="r") for each in done if each.ids]
+        )
+
+
+def _casts(parts: Sequence[OpenPart], columns: Sequence[str]) -> list[Cast]:
+    found = Counter(
+        (name, dtype)
+        for part in parts
+        for name, dtype in part.binding.casts.items()
+        if name in columns
+    )
+    return [Cast(name, dtype, COYO[name].dtype, times) for (name, dtype), times in found.items()]
+
+
+class _Work:
+    """Filters several parts at once, in threads: polars and arrow work outside the GIL."""
+
+    def __init__(self, what: Any, folder: Folder, scratch: Path, workers: int) -> None:
+        self._what, self._folder, self._scratch, self._workers = what, folder, scratch, workers
+        self._stop = threading.Event()
+
+    def __call__(
+        self, units: Iterator[OpenPart], emit: engine.Emit
+    ) -> Iterable[tuple[OpenPart, Filtered]]:
+        running: dict[Future[Filtered], OpenPart] = {}
+        with ThreadPoolExecutor(self._workers) as pool:
+            try:
+                for part in units:
+                    running[pool.submit(self._one, part, emit)] = part
+                    if len(running) == self._workers:
+                        yield from self._finished(running)
+                while running:
+                    yield from self._finished(running)
+            finally:
+                self._stop.set()  # where a part failed, or nobody wants the rest
+
+    def _one(self, part: OpenPart, emit: engine.Emit) -> Filtered:
+        return filter_part(
+            part,
+            self._what(part),
+            self._folder,
+            self._scratch,
+            on_rows=emit,
+            stopped=self._stop.is_set,
+        )
+
+    def _finished(
+        self, running: dict[Future[Filtered], OpenPart]
+    ) -> Iterator[tuple[OpenPart, Filtered]]:
+        """Wait for one or more, and yield them. Raises what they raised."""
+        for future in wait(running, return_when=FIRST_COMPLETED).done:
+            part = running.pop(future)
+            try:
+                yield part, future.result()
+            except Stopped:  # only after another part's error, which is on its way
+                continue
+
+
+class _Rows:
+    """Adds up the rows that the parts report, and tells the listener."""
+
+    def __init__(
+        self, progress: Listener, parts: Sequence[OpenPart], done: Mapping[str, Filtered]
+    ) -> None:
+        self._progress, self._lock = progress, threading.Lock()
+        self._total = sum(part.rows for part in parts)
+        self._rows = sum(filtered.counts.rows for filtered in done.values())
+
+    def __call__(self, rows: int) -> None:
+        with self._lock:
+            self._rows += rows
+            self._progress(Progress("filter", self._rows, self._total, "rows"))
+
+
+def _told(
+    run: Run, folder: Folder, seconds: float, *, complete_before: bool = False
+) -> FilterResult:
+    """The result as the manifest has it."""
+    said = run.manifest.result
+    return FilterResult(
+        out=folder.url,
+        rows_in=said["rows_in"],
+        rows_out=said["rows_out"],
+        parts=len(run.manifest.files),
+        bytes=said["bytes_out"],
+        funnel=tuple(Step(**step) for step in said["funnel"]),
+        digest=run.manifest.digest,
+        schema=said["schema"],
+        casts=tuple(Cast(**cast) for cast in said["casts"]),
+        seconds=seconds,
+        complete_before=complete_before,
+    )
