@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from coyo_tools.machinery import engine
-from coyo_tools.machinery.manifest import Run, begin, digest_of_ids, tool_versions
+from coyo_tools.machinery.manifest import Manifest, Run, begin, digest_of_ids, tool_versions
 from coyo_tools.machinery.storage import Folder, folder_at, local_path
 from coyo_tools.pieces.scores import BY_COLUMN, scores_of
 from coyo_tools.pieces.scores.base import Score
@@ -103,7 +103,7 @@ def score(
         if not run.done:
             work = _work(folder, settings, weights)
             rows_now = _compute(work, devices, settings, found.units, folder, progress)
-            _finish(run, folder, found.units, settings.columns)
+            _finish(run, folder, found, settings.columns)
         return _result(run, found, rows_now, time.monotonic() - started)
 
 
@@ -144,6 +144,7 @@ class _Found:
     url: str
     units: Sequence[Unit]
     identities: list[dict[str, Any]]
+    pictures: Mapping[str, Any] | None = None  # how `download` stored them, where it says so
 
 
 def _units(
@@ -151,7 +152,8 @@ def _units(
 ) -> _Found:
     shards = find_shards(place)
     if shards is not None:
-        return _Found(shards.url, shards.shards, [s.identity() for s in shards.shards])
+        identities = [s.identity() for s in shards.shards]
+        return _Found(shards.url, shards.shards, identities, _pictures(shards.manifest))
     source = find(place, schema=settings.schema)
     for needy in (s for s in scores if s.needs_image):
         raise SourceError(
@@ -163,6 +165,12 @@ def _units(
     for part in parts:
         part.binding.in_file(["text"], part.part.url)  # before anything is written
     return _Found(source.url, source.parts, [part.identity() for part in parts])
+
+
+def _pictures(manifest: Manifest | None) -> dict[str, Any] | None:
+    if manifest is None or manifest.command != "download":
+        return None
+    return {name: manifest.settings.get(name) for name in ("resize", "image_size")}
 
 
 def _weights(score: Score, overrides: Mapping[str, Path]) -> Path:
@@ -277,13 +285,14 @@ class _Teller:
         )
 
 
-def _finish(run: Run, folder: Folder, units: Sequence[Unit], columns: Sequence[str]) -> None:
-    names = [output_name(unit) for unit in units]
+def _finish(run: Run, folder: Folder, found: _Found, columns: Sequence[str]) -> None:
+    names = [output_name(unit) for unit in found.units]
     with tempfile.TemporaryDirectory(prefix="coyo-") as scratch:
         tally = _Tally(columns, Path(scratch))
         for name in names:
             tally.take(folder.url_of(name), name)
-        run.finish(tally.result(), names, digest_of_ids(tally.runs()))
+        result = tally.result() | ({"pictures": found.pictures} if found.pictures else {})
+        run.finish(result, names, digest_of_ids(tally.runs()))
 
 
 class _Tally:

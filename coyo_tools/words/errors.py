@@ -13,6 +13,7 @@
     ├── StorageError          the output cannot be written: full, read-only, refused
     ├── MissingExtra          an optional dependency is not installed
     ├── WeightsError          model weights are absent, or not what they should be
+    ├── ParityError           recomputed values differ more than was allowed
     └── EngineError           a worker process died or raised
 
 Expected failures of single rows (a dead url, a corrupt picture) are values, not errors:
@@ -101,6 +102,10 @@ class MissingExtra(CoyoError):
 
 class WeightsError(CoyoError):
     """Model weights are absent, or not what they should be."""
+
+
+class ParityError(CoyoError):
+    """Recomputed values differ from the stored ones more than was allowed."""
 
 
 class EngineError(CoyoError):

@@ -1,0 +1,349 @@
+"""`compare`: recomputed columns against the stored ones, joined on id."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from coyo_tools.machinery.manifest import Manifest, Run, begin, digest_of_ids
+from coyo_tools.machinery.storage import Folder, folder_at
+from coyo_tools.pieces import agreement
+from coyo_tools.pieces.phash import UNKNOWN
+from coyo_tools.pieces.scores import BY_COLUMN, NOT_RECOMPUTED
+from coyo_tools.pieces.source import OpenPart, Source, find
+from coyo_tools.stages.compare import (
+    PHASH,
+    PHASH_NOW,
+    Joined,
+    Values,
+    comparable,
+    join,
+    load_scores,
+)
+from coyo_tools.words.config import CompareSettings, as_json
+from coyo_tools.words.errors import ParityError, SchemaError, SettingsError, SourceError, nearest
+from coyo_tools.words.progress import Listener, Progress, silent
+from coyo_tools.words.schema import COYO
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, Any]
+
+RESULT = "compare.json"
+DIFFERENCES = "differences.parquet"
+LARGEST = 200  # rows a column in differences.parquet
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What `compare` found; the content of compare.json.
+
+    rows: counts of the join. drift: rows by what became of their picture. columns: for each the
+    figures of `coyo_tools.pieces.agreement`, with `by_drift` and `notes`.
+    """
+
+    out: str
+    rows: Mapping[str, int]
+    drift: Mapping[str, int]
+    columns: Mapping[str, Mapping[str, Any]]
+    notes: Sequence[str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for --json."""
+        return asdict(self)
+
+    def check(self, max_mean_difference: float) -> None:
+        """Raise ParityError where a number's mean absolute difference is larger."""
+        for name, column in self.columns.items():
+            mean = column["mean_absolute_difference"]
+            if column["kind"] == "number" and mean is not None and mean > max_mean_difference:
+                raise ParityError(
+                    f"mean absolute difference {mean:.6g} is above {max_mean_difference:g}",
+                    where=name,
+                    todo=f"see {self.out}/{DIFFERENCES} for the largest",
+                )
+
+
+def compare(
+    scores: str | os.PathLike[str],
+    source: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    settings: CompareSettings | None = None,
+    *,
+    overwrite: bool = False,
+    progress: Listener = silent,
+) -> Comparison:
+    """Set recomputed columns against the stored ones.
+
+    scores: a folder `score` wrote, or parquet with an id. source: metadata, a subset or a shard
+    folder with the stored values. out: folder for compare.json, differences.parquet.
+    The scores are held in memory (about 20 bytes a value), the source is streamed.
+
+    Raises SettingsError and SchemaError where there is nothing in common, SourceError,
+    SettingsConflict, StorageError.
+    """
+    settings = settings or CompareSettings()
+    ours, theirs = find(scores), find(source, schema=settings.schema)
+    our_parts, their_parts = ours.open_all(), theirs.open_all()
+    columns, kinds = _common(ours, our_parts, theirs, their_parts, settings.columns)
+    folder = folder_at(out)
+    inputs = [
+        {"side": side} | part.identity()
+        for side, parts in (("scores", our_parts), ("source", their_parts))
+        for part in parts
+    ]
+    with begin(folder, "compare", as_json(settings), inputs, overwrite=overwrite) as run:
+        if not run.done:
+            wanted = _also(columns, kinds)
+            joined = load_scores(our_parts, wanted)
+            total = sum(part.rows for part in their_parts)
+            join(joined, their_parts, _asked(columns, their_parts), _teller(progress, total))
+            _check_found(joined, ours, theirs)
+            _write(run, folder, joined, columns, kinds, _notes(ours.manifest))
+        return Comparison(folder.url, **folder.read_json(RESULT))
+
+
+def _common(
+    ours: Source,
+    our_parts: Sequence[OpenPart],
+    theirs: Source,
+    their_parts: Sequence[OpenPart],
+    asked: Sequence[str],
+) -> tuple[list[str], dict[str, str]]:
+    """Columns to compare, in the scores' order, and their kinds. Raises where there are none."""
+    if not our_parts or not their_parts:
+        empty = ours if not our_parts else theirs
+        raise SourceError("holds no rows to compare", where=empty.url)
+    kinds = comparable(our_parts[0])
+    there = [comparable(part) for part in their_parts]
+    common = [name for name in kinds if name != PHASH_NOW and any(name in t for t in there)]
+    for name in asked:
+        if name not in common:
+            raise SettingsError(
+                f"{name!r} is not a column that both sides have",
+                where="-c",
+                todo=_which(name, common),
+            )
+    if not common:
+        raise SchemaError(
+            f"has none of the columns {', '.join(kinds) or '(none)'} of {ours.url}",
+            where=theirs.url,
+            todo="name the metadata, subset or shards the scores were made from",
+        )
+    chosen = [name for name in common if name in asked] if asked else common
+    return chosen, kinds
+
+
+def _which(name: str, common: Sequence[str]) -> str:
+    if name in NOT_RECOMPUTED:
+        return NOT_RECOMPUTED[name]
+    near = nearest(name, list(common))
+    return f"did you mean {near!r}?" if near else f"those are {', '.join(common) or 'none'}"
+
+
+def _also(columns: Sequence[str], kinds: Mapping[str, str]) -> list[str]:
+    """The columns, and image_phash where the scores have it: it tells which pictures changed."""
+    return [*columns, *([PHASH] if PHASH in kinds and PHASH not in columns else [])]
+
+
+def _asked(columns: Sequence[str], parts: Sequence[OpenPart]) -> list[str]:
+    """What to read of the source: the columns, and the hashes that tell which pictures changed."""
+    hashes = [n for n in (PHASH, PHASH_NOW) if any(n in part.binding.columns for part in parts)]
+    return list(dict.fromkeys([*columns, *hashes]))
+
+
+def _teller(progress: Listener, total: int) -> Any:
+    done = 0
+
+    def told(rows: int) -> None:
+        nonlocal done
+        done += rows
+        progress(Progress("compare", done, total, "rows"))
+
+    return told
+
+
+def _check_found(joined: Joined, ours: Source, theirs: Source) -> None:
+    if joined.found.any():
+        return
+    why = "none of its rows has an id" if not len(joined.ids) else f"no id of it is in {theirs.url}"
+    raise SourceError(
+        f"{why}: there is nothing to compare",
+        where=ours.url,
+        todo="name the metadata, subset or shards the scores were made from",
+    )
+
+
+def _notes(manifest: Manifest | None) -> list[str]:
+    """What the scores' own run says about why values may differ."""
+    if manifest is None or manifest.command != "score":
+        return []
+    notes = []
+    pictures = manifest.result.get("pictures")
+    if pictures and pictures.get("resize") != "no":
+        notes.append(
+            f"recomputed from stored pictures, resized to {pictures['image_size']} px "
+            f"({pictures['resize']}): image columns move a little"
+        )
+    if manifest.settings.get("precision", "fp32") != "fp32":
+        notes.append(f"CLIP ran in {manifest.settings['precision']}")
+    return notes
+
+
+def _write(
+    run: Run,
+    folder: Folder,
+    joined: Joined,
+    columns: Sequence[str],
+    kinds: Mapping[str, str],
+    notes: Sequence[str],
+) -> None:
+    drift = _drift(joined)
+    document: dict[str, Any] = {
+        "rows": {
+            "scores": joined.rows,
+            "joined": int(joined.found.sum()),
+            "absent_from_source": int((~joined.found).sum()),
+            "without_id": joined.without_id,
+            "duplicate_ids_in_scores": joined.duplicate_ids_in_scores,
+            "duplicate_ids_in_source": joined.duplicate_ids_in_source,
+        },
+        "drift": _counts(drift[joined.found]),
+        "columns": {},
+        "notes": list(notes),
+    }
+    worst = []
+    for name in columns:
+        column, rows = _column(name, kinds[name], joined, drift)
+        document["columns"][name] = column
+        worst += rows
+    folder.write_json(RESULT, document)
+    _write_differences(folder, worst)
+    summary = {
+        name: {key: c[key] for key in ("rows", "equal", "mean_absolute_difference")}
+        for name, c in document["columns"].items()
+    }
+    result = {"rows": document["rows"], "drift": document["drift"], "columns": summary}
+    run.finish(result, [RESULT, DIFFERENCES], digest_of_ids([joined.ids[joined.found]]))
+
+
+def _drift(joined: Joined) -> Array:
+    """What became of every picture: the stored hash against the one of what was fetched.
+
+    The hash of the fetched original is taken where the source has it, else the recomputed one.
+    """
+    import numpy as np
+
+    then = joined.stored.get(PHASH)
+    now = joined.stored.get(PHASH_NOW) or joined.recomputed.get(PHASH)
+    if then is None or now is None:
+        return np.full(len(joined.ids), agreement.DRIFTS.index(UNKNOWN))
+    distance = agreement.bits(then.array, now.array)
+    return agreement.drifts(distance, then.known & now.known)
+
+
+def _counts(drift: Array) -> dict[str, int]:
+    return {name: int((drift == i).sum()) for i, name in enumerate(agreement.DRIFTS)}
+
+
+def _column(
+    name: str, kind: str, joined: Joined, drift: Array
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """One entry of compare.json, and the column's rows of differences.parquet."""
+    import numpy as np
+
+    ours = joined.recomputed[name]
+    theirs = joined.stored.get(name) or Values(ours.array, np.zeros(len(ours.known), bool))
+    both = joined.found & ours.known & theirs.known
+    ids, stored, recomputed = joined.ids[both], theirs.array[both], ours.array[both]
+    precision = _precision(name, kind, ours, theirs)
+    head = {
+        "kind": kind,
+        "precision": precision,
+        "missing_stored": int((joined.found & ~theirs.known).sum()),
+        "missing_recomputed": int((joined.found & ~ours.known).sum()),
+    }
+    if kind == "hash":
+        figures = agreement.hashes(stored, recomputed)
+        difference = agreement.bits(stored, recomputed)
+    else:
+        difference = agreement.differences(stored, recomputed)
+        figures = agreement.numbers(stored, recomputed, precision)
+        figures["histogram"] = agreement.histogram(difference)
+        figures["sample"] = agreement.sample(ids, stored, recomputed)
+        figures["by_drift"] = _by_drift(name, stored, recomputed, drift[both], precision)
+    score = BY_COLUMN.get(name)
+    figures["notes"] = [score.note] if score and score.note else []
+    chosen = agreement.largest(ids, difference, LARGEST)
+    rows = [_row(name, kind, i, ids, stored, recomputed, difference, drift[both]) for i in chosen]
+    return head | figures, rows
+
+
+def _precision(name: str, kind: str, ours: Values, theirs: Values) -> str:
+    """In what two values count as equal: the column's own precision."""
+    if kind == "hash":
+        return agreement.HASH
+    if name in COYO and COYO[name].float16_valued:
+        return agreement.FLOAT16
+    kinds = {ours.array.dtype.kind, theirs.array.dtype.kind}
+    if kinds == {"i"}:
+        return agreement.INTEGER
+    small = min(ours.array.dtype.itemsize, theirs.array.dtype.itemsize) <= 4
+    return agreement.FLOAT32 if small else agreement.FLOAT64
+
+
+def _by_drift(
+    name: str, stored: Array, recomputed: Array, drift: Array, precision: str
+) -> dict[str, Any]:
+    """The same figures for pictures unchanged, drifted, replaced; {} for columns of the text."""
+    score = BY_COLUMN.get(name)
+    if score is not None and not score.needs_image:
+        return {}
+    return {
+        kind: agreement.numbers(stored[drift == i], recomputed[drift == i], precision)
+        for i, kind in enumerate(agreement.DRIFTS)
+    }
+
+
+def _row(
+    name: str,
+    kind: str,
+    at: int,
+    ids: Array,
+    stored: Array,
+    recomputed: Array,
+    difference: Array,
+    drift: Array,
+) -> dict[str, Any]:
+    def said(value: Any) -> str:
+        return f"{int(value):016x}" if kind == "hash" else repr(value.item())
+
+    return {
+        "id": int(ids[at]),
+        "column": name,
+        "stored": said(stored[at]),
+        "recomputed": said(recomputed[at]),
+        "difference": float(difference[at]),
+        "drift": agreement.DRIFTS[int(drift[at])],
+    }
+
+
+def _write_differences(folder: Folder, rows: Sequence[Mapping[str, Any]]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.schema(
+        {
+            "id": pa.int64(),
+            "column": pa.string(),
+            "stored": pa.string(),
+            "recomputed": pa.string(),
+            "difference": pa.float64(),
+            "drift": pa.string(),
+        }
+    )
+    with folder.stage(DIFFERENCES) as path:
+        pq.write_table(pa.Table.from_pylist(list(rows), schema), path, compression="zstd")
