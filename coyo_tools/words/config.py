@@ -218,8 +218,8 @@ class ScoreSettings:
     schema: str = option("auto", _SCHEMA_HELP, choices=SCHEMA_CHOICES)
     device: str = option(
         "auto",
-        "auto (the first GPU if there is one), cpu, cuda, or a list such as cuda:0,cuda:1: one "
-        "worker each.",
+        "Where models run: auto (the first GPU if there is one), cpu, cuda, or a list such as "
+        "cuda:0,cuda:1 with a worker each.",
         affects_result=False,
     )
     batch_size: int = option(
