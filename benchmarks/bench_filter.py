@@ -6,7 +6,7 @@ Each tool reads the same generated metadata (made once, under benchmarks/out), k
 clip_similarity_vitl14 >= A and watermark_score <= B, and writes all 17 columns as parquet with
 zstd: level 1 for `coyo filter` (its own choice), each other tool's default. `coyo filter` also
 counts the funnel, computes the digest over the sorted ids and flushes to the disk. `datasets`
-streams fewer rows, because it takes minutes; its rows/s leave out the seconds that its import takes.
+streams fewer rows, because it takes minutes; its rows/s leave out its import.
 """
 
 from __future__ import annotations
