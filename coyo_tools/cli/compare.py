@@ -49,9 +49,14 @@ def command(
     if as_json:
         show.print_json(found.to_dict())
     else:
-        click.echo(_text(found))
+        tell(found)
     if settings.max_mean_difference is not None:
         found.check(settings.max_mean_difference)
+
+
+def tell(found: Comparison) -> None:
+    """Print a line for each column, and where values differ why they may."""
+    click.echo(_text(found))
 
 
 def _text(found: Comparison) -> str:

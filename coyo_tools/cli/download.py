@@ -56,10 +56,11 @@ def command(
     if as_json:
         show.print_json(result.to_dict())
     else:
-        _print(result)
+        tell(result)
 
 
-def _print(result: DownloadResult) -> None:
+def tell(result: DownloadResult) -> None:
+    """Print the outcomes by class and what was stored."""
     lines = [["success", show.count(result.successes), _share(result.successes, result.rows), ""]]
     for error, count in result.by_error.items():
         meaning = FAILURES[error].meaning if error in FAILURES else ""

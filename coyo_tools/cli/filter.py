@@ -55,10 +55,11 @@ def command(
     if as_json:
         show.print_json(result.to_dict())
     else:
-        _print(result)
+        tell(result)
 
 
-def _print(result: FilterResult) -> None:
+def tell(result: FilterResult) -> None:
+    """Print the funnel and what was kept."""
     for cast in result.casts:
         click.echo(f"note: {cast}", err=True)
     if result.digest is None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from coyo_tools.cli.options import json_option, settings_from, settings_options
 from coyo_tools.cli.show import listener, print_json, size
 from coyo_tools.words.config import ReportSettings
+
+if TYPE_CHECKING:
+    from coyo_tools.verbs.report import ReportResult
 
 
 @click.command()
@@ -27,6 +30,11 @@ def command(folders: tuple[str, ...], out: str, as_json: bool, **values: Any) ->
     result = report(folders, out, settings_from(ReportSettings, values), progress=listener())
     if as_json:
         print_json(result.to_dict())
-        return
+    else:
+        tell(result)
+
+
+def tell(result: ReportResult) -> None:
+    """Print what the page has and where it is."""
     click.echo(f"{result.out}: {', '.join(result.sections).lower()}")
     click.echo(f"{size(result.bytes)}, {result.pictures} pictures   next: open {result.out}")

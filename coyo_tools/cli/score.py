@@ -54,7 +54,7 @@ def command(
     if as_json:
         show.print_json(result.to_dict())
     else:
-        click.echo(_text(result))
+        tell(result)
 
 
 def _list(as_json: bool) -> None:
@@ -77,6 +77,11 @@ def _list(as_json: bool) -> None:
             click.echo(f"  {row['note']}")
 
 
+def tell(result: ScoreResult) -> None:
+    """Print a line for each column."""
+    click.echo(_text(result))
+
+
 def _text(result: ScoreResult) -> str:
     rows = [
         (c.name, show.count(c.values), show.count(c.nulls), _mean(c.mean)) for c in result.columns
@@ -95,9 +100,13 @@ def _ending(result: ScoreResult) -> str:
     if result.rows_per_s is not None:
         speed = f"{result.rows_per_s:,.1f} rows/s, {show.seconds(result.seconds)}"
     return (
-        f"{show.count(result.rows)} rows of {show.count(result.units)} files, {speed}: {result.out}"
+        f"{show.count(result.rows)} rows of {_files(result.units)}, {speed}: {result.out}"
         f"   next: coyo compare {result.out} {result.input} -o comparison"
     )
+
+
+def _files(number: int) -> str:
+    return f"{show.count(number)} file{'' if number == 1 else 's'}"
 
 
 def _mean(mean: float | None) -> str:

@@ -125,7 +125,7 @@ def filter(
     columns = _columns(parts, settings.columns)
     for part in parts:
         tests_of(asked, part)  # every part must be able to answer every rule before one is written
-    job = _Job(parts, asked, columns, settings)
+    job = _Job(found.url, parts, asked, columns, settings)
     with manifest.begin(
         folder, "filter", as_json(settings), [p.identity() for p in parts], overwrite=overwrite
     ) as run:
@@ -195,11 +195,13 @@ class _Job:
 
     def __init__(
         self,
+        source: str,
         parts: Sequence[OpenPart],
         rules: tuple[Rule, ...],
         columns: tuple[str, ...],
         settings: FilterSettings,
     ) -> None:
+        self._source = source
         self._parts, self._rules, self._columns = parts, rules, columns
         self._settings = settings
         self._ids = all("id" in part.binding.columns for part in parts)
@@ -238,6 +240,7 @@ class _Job:
         steps = funnel(self._rules, counts, schema=schema)
         run.finish(
             {
+                "source": self._source,
                 "rows_in": counts.rows,
                 "rows_out": counts.kept,
                 "bytes_out": sum(each.bytes for each in done),

@@ -13,6 +13,7 @@ from coyo_tools.machinery.manifest import read_manifest
 from coyo_tools.machinery.storage import Folder, folder_at
 from coyo_tools.pieces.report.views import Output, Step
 from coyo_tools.words.errors import CorruptFile, SettingsError, SourceError, SourceNotFound
+from coyo_tools.words.failures import SUCCESS
 
 DRAWN = ("filter", "download", "score", "compare")
 COMPARISON = "compare.json"
@@ -80,13 +81,18 @@ def shard_stems(folder: Folder) -> list[str]:
 
 
 def outcomes(folder: Folder, stems: Sequence[str]) -> Counter[str]:
-    """Rows by outcome, from the shards' stats: "success", failure classes, or img2dataset's words.
+    """Rows by outcome, from the shards' stats: success, failure classes, or img2dataset's words.
 
     Raises CorruptFile where a shard has no readable stats.
     """
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         found = pool.map(lambda stem: _stats(folder, f"{stem}_stats.json"), stems)
         return sum((_by_outcome(stats) for stats in found), Counter())
+
+
+def successes(folder: Folder, stem: str) -> int:
+    """Pictures in one shard, by its stats. Raises CorruptFile."""
+    return _by_outcome(_stats(folder, f"{stem}_stats.json"))[SUCCESS]
 
 
 def _stats(folder: Folder, name: str) -> Mapping[str, Any]:
@@ -102,9 +108,9 @@ def _stats(folder: Folder, name: str) -> Mapping[str, Any]:
 
 def _by_outcome(stats: Mapping[str, Any]) -> Counter[str]:
     """Classes where the shard has them; else img2dataset's counts by message."""
-    counts = Counter({"success": int(stats["successes"])})
+    counts = Counter({SUCCESS: int(stats["successes"])})
     errors = stats.get("errors")
     if errors is None:
-        errors = {k: v for k, v in stats.get("status_dict", {}).items() if k != "success"}
+        errors = {k: v for k, v in stats.get("status_dict", {}).items() if k != SUCCESS}
     counts.update({str(name): int(rows) for name, rows in errors.items()})
     return counts

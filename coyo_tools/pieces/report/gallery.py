@@ -47,10 +47,20 @@ def spread(items: Sequence[Any], wanted: int) -> list[Any]:
     return [items[(2 * i + 1) * len(items) // (2 * wanted)] for i in range(wanted)]
 
 
-def quotas(wanted: int, shards: int) -> Iterator[tuple[int, int]]:
-    """(shard, how many of its pictures) so that `wanted` are spread evenly over the shards."""
-    for shard in spread(range(shards), wanted):
-        yield shard, wanted // shards + (shard < wanted % shards) if wanted > shards else 1
+def quotas(wanted: int, available: Sequence[int]) -> list[int]:
+    """How many pictures to take of each shard: as even as what they have allows.
+
+    available: pictures in each. Together the quotas are `wanted`, or all there are.
+    """
+    taken = [0] * len(available)
+    left = min(wanted, sum(available))
+    while left:
+        open_ = [i for i, most in enumerate(available) if taken[i] < most]
+        for i in spread(open_, left):
+            more = min(max(1, left // len(open_)), available[i] - taken[i], left)
+            taken[i] += more
+            left -= more
+    return taken
 
 
 def members(handle: IO[bytes]) -> Iterator[tuple[str, int]]:

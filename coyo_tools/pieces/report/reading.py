@@ -182,13 +182,16 @@ def read_scores(output: Output, max_rows: int) -> ScoresView:
 
 def read_gallery(output: Output, scores: Sequence[Output], wanted: int) -> GalleryView:
     """Thumbnails spread evenly over the shards, with the rows and scores of the same keys."""
-    stems = evidence.shard_stems(folder_at(output.url))
+    folder = folder_at(output.url)
+    stems = spread(evidence.shard_stems(folder), wanted)
+    take = quotas(wanted, [evidence.successes(folder, stem) for stem in stems])
     rows = _parts_by_name(output)
     recomputed = [_parts_by_name(one) for one in scores]
     pictures: list[Picture] = []
     unreadable = 0
-    for index, quota in quotas(wanted, len(stems)) if stems and wanted else ():
-        stem = stems[index]
+    for stem, quota in zip(stems, take, strict=True):
+        if not quota:
+            continue
         found, missing = _from_shard(f"{output.url}/{stem}.tar", rows, recomputed, quota)
         pictures += found
         unreadable += missing
