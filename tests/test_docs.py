@@ -1,0 +1,136 @@
+"""The documentation: its commands run, its links lead somewhere, its references are current."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from coyo_tools import cli
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+EVERY_PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+BIN = Path(sys.executable).parent
+
+
+def _blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^ *```{language}\n(.*?)^ *```", page.read_text(), re.M | re.S)
+
+
+def _commands(page: Path) -> list[str]:
+    """Every line of a page's shell blocks that calls `coyo`, from `coyo` on."""
+    lines = "\n".join(_blocks(page, "sh")).replace("\\\n", " ").splitlines()
+    return [
+        match.group(0) for line in lines if (match := re.search(r"(?<![\w'\[/:-])coyo .*", line))
+    ]
+
+
+# The README's quick start, as written, in an empty folder.
+
+
+@pytest.mark.slow
+def test_the_readmes_quick_start_runs_as_written(tmp_path: Path) -> None:
+    (block,) = re.findall(
+        r"<!-- run this block -->\n```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.S
+    )
+    assert block.startswith("coyo demo\n")
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", block],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+        env={**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "HF_HUB_OFFLINE": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert {p.name for p in tmp_path.iterdir()} == {
+        "coyo-demo", "subset", "scores", "comparison", "report.html",
+    }  # fmt: skip
+    assert (tmp_path / "report.html").read_text().startswith("<!doctype html>")
+
+
+@EVERY_PAGE
+def test_every_command_line_shown_is_understood(page: Path) -> None:
+    for line in _commands(page):
+        name, *args = shlex.split(line, comments=True)[1:]
+        if name.startswith("-"):
+            continue
+        command = cli.coyo.get_command(click.Context(cli.coyo), name)
+        assert command is not None, line
+        command.make_context(name, args)  # raises a usage error where a flag is not there
+
+
+@EVERY_PAGE
+def test_every_python_block_compiles(page: Path) -> None:
+    for block in _blocks(page, "python"):
+        if "(*" not in block and "=<" not in block and not re.match(r"^\w+\(", block):
+            compile(block, str(page), "exec")
+
+
+@EVERY_PAGE
+def test_every_link_within_the_project_leads_somewhere(page: Path) -> None:
+    text = re.sub(r"```.*?```|`[^`\n]*`", "", page.read_text(), flags=re.S)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if target.startswith(("http://", "https://", "#")):
+            continue
+        name, _, anchor = target.partition("#")
+        place = (page.parent / name).resolve()
+        assert place.exists(), target
+        assert ROOT in place.parents, target
+        if anchor:
+            heads = re.findall(r"^#+ (.*)$", place.read_text(), re.M)
+            assert anchor in {re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in heads}
+
+
+def test_every_page_is_on_the_map() -> None:
+    index = (ROOT / "docs" / "index.md").read_text()
+    for page in (ROOT / "docs").glob("*.md"):
+        assert page.name == "index.md" or f"({page.name})" in index, page.name
+    records = (ROOT / "docs" / "decisions" / "README.md").read_text()
+    for page in (ROOT / "docs" / "decisions").glob("0*.md"):
+        assert f"({page.name})" in records, page.name
+
+
+def test_the_generated_parts_are_current() -> None:
+    pages = [str(p) for p in PAGES if "[[[cog" in p.read_text()]
+    assert len(pages) >= 7
+    done = subprocess.run(
+        [sys.executable, "-m", "cogapp", "-I", "tools", "-r", "--check", *pages],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{done.stdout}\nrun: make docs"
+
+
+def test_the_words_are_clean() -> None:
+    done = subprocess.run(
+        [sys.executable, "tools/check_text.py"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_every_command_has_a_row_in_the_readme() -> None:
+    text = (ROOT / "README.md").read_text()
+    for name in cli.COMMANDS:
+        assert f"| `coyo {name} " in text
+
+
+def test_every_kind_of_skip_is_on_the_page_of_tests() -> None:
+    text = (ROOT / "docs" / "tests.md").read_text()
+    for word in ("gpu", "hub", "COYO_TEST_DATA", "chromium", "nginx", "tmpfs"):
+        assert word in text
