@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from coyo_tools.pieces.report import evidence
 from coyo_tools.pieces.report.page import render
-from coyo_tools.pieces.report.reading import read_gallery, read_scores, read_shards
+from coyo_tools.pieces.report.reading import read_comparison, read_gallery, read_scores, read_shards
 from coyo_tools.pieces.report.reading_subset import read_subset
 from coyo_tools.pieces.report.views import Output, ReportView
 from coyo_tools.words.config import ReportSettings
@@ -22,7 +22,7 @@ def gather(folders: Sequence[str], settings: ReportSettings, version: str) -> Re
         subsets=tuple(read_subset(output, rows) for output in of["filter"]),
         shards=tuple(read_shards(output, rows) for output in of["download"]),
         scores=tuple(read_scores(output, rows) for output in of["score"]),
-        comparisons=(),
+        comparisons=tuple(read_comparison(output) for output in of["compare"]),
         galleries=tuple(
             read_gallery(output, of["score"], settings.gallery) for output in of["download"]
         ),

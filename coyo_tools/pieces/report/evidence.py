@@ -74,6 +74,19 @@ def steps(result: Mapping[str, Any]) -> tuple[Step, ...]:
     )
 
 
+def comparison(folder: Folder) -> Mapping[str, Any]:
+    """The content of compare.json. Raises CorruptFile."""
+    try:
+        found = folder.read_json(COMPARISON)
+        return {"columns": dict(found["columns"]), "notes": list(found.get("notes", ()))}
+    except (FileNotFoundError, KeyError, TypeError, ValueError) as error:
+        raise CorruptFile(
+            "is missing or no comparison",
+            where=folder.url_of(COMPARISON),
+            todo="run coyo compare again with --overwrite",
+        ) from error
+
+
 def shard_stems(folder: Folder) -> list[str]:
     """Stems of the shards in a folder, in order."""
     found = (_SHARD.fullmatch(name) for name in folder.names())

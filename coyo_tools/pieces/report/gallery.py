@@ -56,8 +56,9 @@ def quotas(wanted: int, available: Sequence[int]) -> list[int]:
     left = min(wanted, sum(available))
     while left:
         open_ = [i for i, most in enumerate(available) if taken[i] < most]
+        each = max(1, left // len(open_))
         for i in spread(open_, left):
-            more = min(max(1, left // len(open_)), available[i] - taken[i], left)
+            more = min(each, available[i] - taken[i])
             taken[i] += more
             left -= more
     return taken

@@ -11,11 +11,18 @@ import hashlib
 from collections.abc import Iterable
 from importlib.resources import files
 
-from coyo_tools.pieces.report import part_about, part_scores, part_shards, part_subset
+from coyo_tools.pieces.report import (
+    part_about,
+    part_comparison,
+    part_scores,
+    part_shards,
+    part_subset,
+)
 from coyo_tools.pieces.report.charts import flow
 from coyo_tools.pieces.report.figures import count, share, size
 from coyo_tools.pieces.report.markup import Html, from_the_web, join, tag
 from coyo_tools.pieces.report.views import (
+    ComparisonView,
     GalleryView,
     ReportView,
     ScoresView,
@@ -136,6 +143,8 @@ def _sections(view: ReportView) -> Sections:
         yield from _of_shards(shards, _suffix(i, view.shards))
     for i, scores in enumerate(view.scores):
         yield from _of_scores(scores, _suffix(i, view.scores))
+    for i, comparison in enumerate(view.comparisons):
+        yield _of_comparison(comparison, _suffix(i, view.comparisons))
     for i, gallery in enumerate(view.galleries):
         if gallery.pictures:
             yield _of_gallery(gallery, _suffix(i, view.galleries))
@@ -217,6 +226,16 @@ def _of_scores(view: ScoresView, suffix: str) -> Sections:
     )
     title = _named("Scores", view.output.name, suffix)
     yield _section(f"scores{suffix}", title, lead, part_scores.scores(view))
+
+
+def _of_comparison(view: ComparisonView, suffix: str) -> tuple[str, str, Html]:
+    lead = _paragraphs(
+        "Differences are recomputed minus stored, joined on id. \u201cEqual\u201d means equal in "
+        "the column\u2019s own precision; r is Pearson\u2019s correlation.",
+        *part_comparison.notes(view),
+    )
+    title = _named("Stored against recomputed", view.output.name, suffix)
+    return _section(f"comparison{suffix}", title, lead, part_comparison.comparison(view))
 
 
 def _of_gallery(view: GalleryView, suffix: str) -> tuple[str, str, Html]:

@@ -24,6 +24,7 @@ from coyo_tools.pieces.report.histograms import (
 )
 from coyo_tools.pieces.report.views import (
     ColumnView,
+    ComparisonView,
     GalleryView,
     Output,
     ScoresView,
@@ -178,6 +179,12 @@ def read_scores(output: Output, max_rows: int) -> ScoresView:
         columns=tuple(column_view(name, sides) for name in read.columns),
         sampled=sampled([("the scores", read)]),
     )
+
+
+def read_comparison(output: Output) -> ComparisonView:
+    """What compare.json says."""
+    found = evidence.comparison(folder_at(output.url))
+    return ComparisonView(output, found["columns"], found["notes"])
 
 
 def read_gallery(output: Output, scores: Sequence[Output], wanted: int) -> GalleryView:
