@@ -71,6 +71,8 @@ def parse_url(url: str | None) -> URL | Failure:
         return Failure("bad_url", "cannot be parsed")
     if parsed.scheme not in ("http", "https"):
         return Failure("bad_url", f"scheme {parsed.scheme[:20]!r}" if parsed.scheme else "relative")
+    if host and any(c <= " " or c == "\x7f" for c in host):
+        return Failure("bad_url", "control characters or spaces in the host")
     if not host or not sound:
         return Failure("bad_url", "no host" if not host else "impossible port")
     return parsed
