@@ -186,6 +186,8 @@ def read_shard(shard: Shard) -> Iterator[Entry]:
                         yield entry
                     entry = Entry(key)
                 _take(entry, extension, tar, member)
+            if shard.bytes < tar.offset + tarfile.BLOCKSIZE:  # tarfile takes it for the end
+                raise tarfile.ReadError("it has no end-of-archive block")
         if entry is not None and entry.picture is not None:
             yield entry
 

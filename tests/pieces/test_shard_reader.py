@@ -1,0 +1,169 @@
+"""Tar shards: samples grouped, ids and captions found, damage named."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from coyo_tools.machinery.manifest import begin
+from coyo_tools.machinery.storage import folder_at
+from coyo_tools.pieces.shard_reader import Entry, find_shards, open_shard, read_shard, split_name
+from coyo_tools.words.errors import CorruptFile, SourceError, SourceNotFound
+from tests.tars import FIRST_ID, picture, sample, write_shards, write_tar
+
+
+def entries(path: Path) -> list[Entry]:
+    found = find_shards(path)
+    assert found is not None
+    return list(read_shard(found.shards[0]))
+
+
+def test_samples_come_in_the_tars_order(tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "0.tar", [sample(n, caption=f"caption {n}") for n in (3, 1, 2)])
+    found = entries(path)
+    assert [e.id for e in found] == [FIRST_ID + n for n in (3, 1, 2)]
+    assert [e.caption for e in found] == ["caption 3", "caption 1", "caption 2"]
+    assert [e.picture for e in found] == [picture(n) for n in (3, 1, 2)]
+
+
+def test_members_without_a_picture_are_no_row(tmp_path: Path) -> None:
+    samples = [sample(1), sample(2)[1:], sample(3)]
+    assert len(entries(write_tar(tmp_path / "0.tar", samples))) == 2
+
+
+def test_an_empty_tar_has_no_rows(tmp_path: Path) -> None:
+    assert entries(write_tar(tmp_path / "0.tar", [])) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [
+        ("a.jpg", ("a", "jpg")),
+        ("a.seg.png", ("a", "seg.png")),
+        ("dir.one/a.JPG", ("dir.one/a", "jpg")),
+        ("./x/a.txt", ("x/a", "txt")),
+        ("noextension", ("noextension", "")),
+    ],
+)
+def test_a_key_ends_at_the_first_dot_of_the_name(name: str, split: tuple[str, str]) -> None:
+    assert split_name(name) == split
+
+
+@pytest.mark.parametrize(
+    ("key", "row", "expected"),
+    [
+        ("x", {"id": 5}, 5),
+        ("0000000000000007", None, 7),
+        ("0000000000000007", {"url": "u"}, None),  # img2dataset: the key only numbers the row
+        ("0000000000000007", {"id": None}, None),
+        ("x", {"id": True}, None),
+        ("x", {"id": "5"}, None),
+        ("x", {"id": 2**63}, None),
+        ("x", {"id": -4}, -4),
+        ("name", None, None),
+        ("9" * 30, None, None),
+        ("٣", None, None),  # a digit, but no ASCII one
+    ],
+)
+def test_ids(key: str, row: dict[str, Any] | None, expected: int | None) -> None:
+    assert Entry(key, row=None if row is None else json.dumps(row).encode()).id == expected
+
+
+@pytest.mark.parametrize("row", [b"", b"{", b"[1]", b"\xff", b"null"])
+def test_a_broken_row_has_no_id_and_no_caption(row: bytes) -> None:
+    entry = Entry("12", row=row)
+    assert (entry.id, entry.caption) == (None, None)
+
+
+def test_captions() -> None:
+    assert Entry("k", text="naïve\n".encode(), row=b'{"caption": "other"}').caption == "naïve\n"
+    assert Entry("k", row=b'{"caption": "from the row"}').caption == "from the row"
+    assert Entry("k", row=b'{"caption": null}').caption is None
+    assert Entry("k", text=b"a\xffb").caption == "a\ufffdb"
+
+
+@given(st.text())
+def test_any_caption_survives_the_tar(text: str) -> None:
+    try:
+        data = text.encode()
+    except UnicodeEncodeError:
+        return
+    assert Entry("k", text=data).caption == text
+
+
+def test_shards_are_found_in_name_order_at_any_depth(tmp_path: Path) -> None:
+    for name in ("b/1.tar", "a.tar", "_hidden/2.tar", ".x.tar"):
+        write_tar(tmp_path / name, [sample(1)])
+    found = find_shards(tmp_path)
+    assert found is not None
+    assert [shard.name for shard in found.shards] == ["a.tar", "b__1.tar"]
+    assert [shard.stem for shard in found.shards] == ["a", "b__1"]
+
+
+def test_a_folder_without_tars_is_no_shard_folder(tmp_path: Path) -> None:
+    assert find_shards(tmp_path) is None
+    with pytest.raises(SourceNotFound):
+        find_shards(tmp_path / "absent")
+
+
+def test_an_unfinished_download_is_refused(tmp_path: Path) -> None:
+    write_shards(tmp_path / "data", 1, 1)
+    folder = folder_at(str(tmp_path / "shards"))
+    with begin(folder, "download", {}, []):
+        pass
+    write_tar(tmp_path / "shards" / "00000.tar", [sample(1)])
+    with pytest.raises(SourceError, match="has not finished"):
+        find_shards(tmp_path / "shards")
+
+
+@pytest.mark.parametrize("keep", [0, 100, 700, 2_000])
+def test_a_truncated_tar_is_named(tmp_path: Path, keep: int) -> None:
+    path = write_tar(tmp_path / "0.tar", [sample(n) for n in range(3)])
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(CorruptFile, match=r"0\.tar: is truncated or no tar file"):
+        entries(path)
+
+
+def test_what_is_no_tar_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "0.tar"
+    path.write_bytes(b"version https://git-lfs.github.com/spec/v1\n" * 30)
+    with pytest.raises(CorruptFile):
+        entries(path)
+
+
+def test_a_shard_is_opened_once_and_read_forwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_tar(tmp_path / "0.tar", [sample(n) for n in range(5)])
+    modes = []
+    original = tarfile.open
+    monkeypatch.setattr(
+        tarfile, "open", lambda *a, **k: modes.append(k["mode"]) or original(*a, **k)
+    )
+    assert len(entries(path)) == 5
+    assert modes == ["r|"]
+
+
+def test_identity_tells_shards_of_one_size_apart(tmp_path: Path) -> None:
+    first = write_tar(tmp_path / "a" / "0.tar", [sample(1, caption="one")])
+    second = write_tar(tmp_path / "b" / "0.tar", [sample(1, caption="two")])
+    a, b = (find_shards(path) for path in (first, second))
+    assert a is not None
+    assert b is not None
+    assert a.shards[0].bytes == b.shards[0].bytes
+    assert a.shards[0].identity() != b.shards[0].identity()
+    assert a.shards[0].identity() == a.shards[0].identity()
+
+
+def test_a_shard_that_has_gone_is_named(tmp_path: Path) -> None:
+    found = find_shards(write_tar(tmp_path / "0.tar", []))
+    assert found is not None
+    (tmp_path / "0.tar").unlink()
+    with pytest.raises(SourceNotFound):
+        open_shard(found.shards[0])
