@@ -20,10 +20,10 @@ from coyo_tools.machinery.storage import filesystem, is_remote, local_path, stor
 from coyo_tools.pieces.binding import target_type
 from coyo_tools.pieces.parts import MAGIC, OpenPart, does_not_fit, first_line
 from coyo_tools.words.errors import CorruptFile, SchemaError, SourceError
-from coyo_tools.words.schema import COYO
 
 if TYPE_CHECKING:
     import polars as pl
+    import pyarrow as pa
 
 BITE_ROWS = 650_000  # a row group of Spark's at COYO's row width; smaller ones are taken together
 
@@ -138,7 +138,7 @@ def _converted(part: OpenPart, name: str) -> pl.Expr:
     raw = part.metadata.schema.to_arrow_schema().field(part.binding.columns[name]).type
     if name not in part.binding.casts and target_type(name, raw) == raw:
         return own.alias(name)
-    wanted = _polars_type(COYO[name].dtype) if name in COYO else pl.String()
+    wanted = _polars_type(str(target_type(name, raw))) or pl.String()
     if wanted.is_integer() and str(raw) in ("halffloat", "float", "double"):
         # A copy made through JSON or pandas: nulls came as NaN; a fraction, or an id beyond what
         # a float tells apart, becomes a value that no integer type holds, so that the cast fails.
@@ -148,11 +148,28 @@ def _converted(part: OpenPart, name: str) -> pl.Expr:
     return own.cast(wanted, strict=True).alias(name)
 
 
-def _polars_type(dtype: str) -> pl.DataType:
+def polars_types(schema: pa.Schema) -> dict[str, pl.DataType]:
+    """The columns of `OpenPart.schema` as polars names them; Unknown where no rule can read them.
+
+    By a table, because polars' and arrow's own ways to find out import pandas.
+    """
     import polars as pl
 
-    names = {"string": pl.String(), "int32": pl.Int32(), "int64": pl.Int64()}
-    return names.get(dtype, pl.Float32())
+    return {field.name: _polars_type(str(field.type)) or pl.Unknown() for field in schema}
+
+
+def _polars_type(arrow: str) -> pl.DataType | None:
+    import polars as pl
+
+    odd = {"float": pl.Float32(), "double": pl.Float64(), "bool": pl.Boolean(),
+           "string": pl.String(), "null": pl.Null(), "halffloat": pl.Float32()}  # fmt: skip
+    if arrow in odd:
+        return odd[arrow]
+    bits = arrow.removeprefix("u").removeprefix("int")
+    if bits in ("8", "16", "32", "64") and arrow.endswith(f"int{bits}"):
+        dtype: pl.DataType = getattr(pl, ("UInt" if arrow.startswith("u") else "Int") + bits)()
+        return dtype
+    return None
 
 
 @contextlib.contextmanager

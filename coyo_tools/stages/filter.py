@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from coyo_tools.machinery.storage import Folder
-from coyo_tools.pieces.bites import Bite, bites, reading, serve
+from coyo_tools.pieces.bites import Bite, bites, polars_types, reading, serve
 from coyo_tools.pieces.funnel import Counts, counted, counting
 from coyo_tools.pieces.rules import Rule, Tests
 from coyo_tools.pieces.source import OpenPart, open_part, part_at
@@ -70,12 +70,14 @@ def filter_part(
     folder: Folder,
     scratch: Path,
     *,
+    read_ahead: bool = True,
     on_rows: Callable[[int], None] = lambda _: None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Filtered:
     """Filter one part into `folder`, under its name.
 
-    scratch: a local folder for the ids. on_rows: hears how many more rows have been read.
+    scratch: a local folder for the ids. read_ahead: read the next bite while this one's rows are
+    written, for about twice the memory. on_rows: hears how many more rows have been read.
     stopped: asked before each bite whether to give up, by raising Stopped.
     Raises SourceError, SchemaError, StorageError.
     """
@@ -83,7 +85,8 @@ def filter_part(
     ids: list[np.ndarray[Any, Any]] = []
     with folder.stage(part.part.name) as path:
         with _Writer(path, part, what) as writer:
-            for bite_counts, kept in _ahead(_survivors(part, what)):
+            bitten = _survivors(part, what)
+            for bite_counts, kept in _ahead(bitten) if read_ahead else bitten:
                 if stopped():
                     raise Stopped
                 counts += bite_counts
@@ -176,13 +179,10 @@ def tests_of(rules: Sequence[Rule], part: OpenPart) -> tuple[list[Tests], tuple[
 
     Raises RuleError and SchemaError where one cannot be evaluated on this part.
     """
-    import polars as pl
-
-    empty = pl.from_arrow(part.schema.empty_table())
-    assert isinstance(empty, pl.DataFrame)
+    types = polars_types(part.schema)
     tests, read = [], {}
     for rule in rules:
-        test, columns = rule.tests(empty.schema, part.part.url)
+        test, columns = rule.tests(types, part.part.url)
         tests.append(test)
         read.update(dict.fromkeys(columns))
     # A condition on no column at all still has to be asked of every row.
@@ -235,31 +235,34 @@ class _Writer:
         """Add rows; full row groups go to the file."""
         import polars as pl
 
-        table = rows.to_arrow(compat_level=pl.CompatLevel.oldest())
-        self._waiting.append(table.cast(self._schema))
-        if sum(len(t) for t in self._waiting) >= ROW_GROUP_ROWS:
-            self._write(whole_groups_only=True)
+        start = 0
+        while start < rows.height:
+            piece = rows.slice(start, ROW_GROUP_ROWS - self._held)
+            start += piece.height
+            table = piece.to_arrow(compat_level=pl.CompatLevel.oldest())
+            self._waiting.append(table.cast(self._schema))
+            if self._held == ROW_GROUP_ROWS:
+                self._flush()
 
     def close(self, record: dict[str, Any]) -> None:
         """Write what waits, and the record into the file's metadata."""
         assert self._file is not None
-        self._write(whole_groups_only=False)
+        if self._waiting:
+            self._flush()
         self._file.add_key_value_metadata({METADATA_KEY: json.dumps(record)})
 
-    def _write(self, *, whole_groups_only: bool) -> None:
+    @property
+    def _held(self) -> int:
+        return sum(len(table) for table in self._waiting)
+
+    def _flush(self) -> None:
         import pyarrow as pa
 
         assert self._file is not None
-        if not self._waiting:
-            return
-        rows = pa.concat_tables(self._waiting)
-        end = len(rows) // ROW_GROUP_ROWS * ROW_GROUP_ROWS if whole_groups_only else len(rows)
-        for start in range(0, end, ROW_GROUP_ROWS):
-            # One chunk a column: how the input was cut must not show in the output's pages.
-            group = rows.slice(start, min(ROW_GROUP_ROWS, end - start)).combine_chunks()
-            self._file.write_table(group, row_group_size=ROW_GROUP_ROWS)
-        rest = rows.slice(end)
-        self._waiting = [rest] if len(rest) else []
+        # One chunk a column: how the input was cut must not show in the output's pages.
+        group = pa.concat_tables(self._waiting).combine_chunks()
+        self._waiting = []
+        self._file.write_table(group, row_group_size=ROW_GROUP_ROWS)
 
 
 def _repeats(field: pa.Field) -> bool:

@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -218,7 +218,13 @@ class _Job:
                     missing.append(part)
                 else:
                     done[part.part.name] = before
-            work = _Work(self._filter, folder, Path(scratch), self._workers)
+            work = _Work(
+                self._filter,
+                folder,
+                Path(scratch),
+                self._workers,
+                read_ahead=len(missing) < self._workers,
+            )
             hear = _Rows(progress, self._parts, done)
             for part, filtered in engine.run(work, missing, processes=0, on_event=hear):
                 done[part.part.name] = filtered
@@ -276,8 +282,17 @@ def _casts(parts: Sequence[OpenPart], columns: Sequence[str]) -> list[Cast]:
 class _Work:
     """Filters several parts at once, in threads: polars and arrow work outside the GIL."""
 
-    def __init__(self, what: Any, folder: Folder, scratch: Path, workers: int) -> None:
+    def __init__(
+        self,
+        what: Callable[[OpenPart], Filter],
+        folder: Folder,
+        scratch: Path,
+        workers: int,
+        *,
+        read_ahead: bool,
+    ) -> None:
         self._what, self._folder, self._scratch, self._workers = what, folder, scratch, workers
+        self._read_ahead = read_ahead  # where there are fewer parts than cores to keep busy
         self._stop = threading.Event()
 
     def __call__(
@@ -301,6 +316,7 @@ class _Work:
             self._what(part),
             self._folder,
             self._scratch,
+            read_ahead=self._read_ahead,
             on_rows=emit,
             stopped=self._stop.is_set,
         )
