@@ -84,6 +84,26 @@ def test_delete_removes_and_tolerates_absence(folder: Folder) -> None:
     assert not folder.exists("a")
 
 
+def test_sizes_are_in_bytes(folder: Folder) -> None:
+    assert folder.sizes() == {}
+    folder.create()
+    folder.write_bytes("b", b"12345")
+    folder.write_bytes("a", b"")
+    assert folder.sizes() == {"a": 0, "b": 5}
+
+
+def test_move_replaces(folder: Folder) -> None:
+    folder.create()
+    folder.write_bytes("a", b"new")
+    folder.write_bytes("b", b"old")
+    folder.move("a", "b")
+    assert folder.names() == ["b"]
+    assert folder.read_bytes("b") == b"new"
+    with pytest.raises(FileNotFoundError):
+        folder.move("a", "b")
+    assert folder.read_bytes("b") == b"new"
+
+
 def test_a_block_that_fails_leaves_nothing(folder: Folder) -> None:
     folder.create()
     with contextlib.suppress(KeyError), folder.stage("a") as path:
