@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import signal
 import subprocess
 import sys
+import time
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -246,6 +248,29 @@ def test_interrupted_is_130(
     _with_command(monkeypatch, body)
     assert _status("demo") == 130
     assert "run the same command again" in capsys.readouterr().err
+
+
+def test_ctrl_c_ends_a_command_and_its_workers(tmp_path: Path) -> None:
+    script = (
+        "import click, sys; from coyo_tools import cli\n"
+        "from coyo_tools.machinery.engine import run; from tests.machinery.works import Beating\n"
+        f"def body(): list(run(Beating({str(tmp_path)!r}), [1, 2], processes=2))\n"
+        "cli.coyo.get_command = lambda *_: click.command('demo')(body)\n"
+        "cli.main(['demo'])"
+    )
+    command = subprocess.Popen(
+        [sys.executable, "-c", script], cwd=ROOT, stderr=subprocess.PIPE, text=True
+    )
+    with command:
+        assert command.stderr is not None
+        end = time.monotonic() + 20
+        while len(pids := [int(p.name[4:]) for p in tmp_path.iterdir()]) < 2:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        command.send_signal(signal.SIGINT)
+        assert command.wait(10) == 130
+        assert command.stderr.read() == "interrupted; run the same command again to go on\n"
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
 
 
 def test_a_reader_that_goes_is_no_error() -> None:
