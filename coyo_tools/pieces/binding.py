@@ -55,7 +55,7 @@ def bind(schema: pa.Schema, wanted: str, where: str) -> Binding:
             raise SchemaError(f"has two columns named {name!r}", where=where, todo="rename one")
         columns[name] = field.name
         if name in COYO and _differs(name, field.type, where):
-            casts[name] = str(field.type)
+            casts[name] = type_name(field.type)
     return Binding(columns, casts, known)
 
 
@@ -82,6 +82,13 @@ def target_type(name: str, found: pa.DataType) -> pa.DataType:
     return found
 
 
+def type_name(found: pa.DataType) -> str:
+    """Arrow's name of a type, but float32 and float64 as everybody calls them."""
+    return {"float": "float32", "double": "float64", "halffloat": "float16"}.get(
+        str(found), str(found)
+    )
+
+
 def _differs(name: str, found: pa.DataType, where: str) -> bool:
     """Whether values have to be converted. Raises SchemaError where they cannot be."""
     import pyarrow as pa
@@ -98,7 +105,7 @@ def _differs(name: str, found: pa.DataType, where: str) -> bool:
     if fits:
         return differs
     raise SchemaError(
-        f"column {name!r} is {found}, expected {COYO[name].dtype}",
+        f"column {name!r} is {type_name(found)}, expected {COYO[name].dtype}",
         where=where,
         todo="convert the column, or name the right --schema",
     )

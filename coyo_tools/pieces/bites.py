@@ -205,6 +205,9 @@ def _groups(bite: Bite) -> str:
 
 
 def _misfit(bite: Bite, error: Exception) -> SchemaError:
-    names = [n for n in bite.part.binding.casts if f"'{n}'" in str(error) or n in str(error)]
-    name = names[0] if names else next(iter(bite.part.binding.casts), "id")
-    return does_not_fit(name, bite.part.part.url, first_line(error))
+    """Which column it was: polars names it in its message, by the file's name."""
+    binding = bite.part.binding
+    named = [n for n in binding.casts if f"'{binding.columns[n]}'" in str(error)]
+    name = (named or list(binding.casts) or ["id"])[0]
+    found = binding.casts.get(name, "another type")
+    return does_not_fit(name, bite.part.part.url, f"it is {found}, with a fraction or out of range")
