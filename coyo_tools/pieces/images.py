@@ -47,6 +47,7 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
 _BRANDS = {b"avif": "avif", b"avis": "avif", b"heic": "heic", b"heix": "heic", b"mif1": "heif"}
 _ORIENTATION = 0x0112  # EXIF tag
 _WHOLE_SCALES = (2, 4, 8)  # denominators at which libjpeg decodes smaller
+_LONGEST_SIDE = {"jpg": 65_500, "webp": 16_383}  # px; libjpeg's and libwebp's own limits
 # Below six decoded pixels a target pixel, DCT scaling is visibly another picture than area
 # averaging (mean PSNR under 42 dB on photographs); from there on it is not.
 _DCT_MARGIN = 6.0
@@ -77,6 +78,14 @@ class Spoiled:
     original_height: int | None = None
 
 
+@dataclass(frozen=True)
+class _Pixels:
+    """A picture ready to be encoded."""
+
+    image: Image.Image
+    phash: str | None
+
+
 def sniff(data: bytes) -> str | None:
     """The format the first bytes name: jpeg, png, webp, avif ...; None where they name none."""
     for magic, name in _MAGIC:
@@ -105,12 +114,26 @@ def process(data: bytes, settings: DownloadSettings, *, phash: bool = False) -> 
         size = image.size
         if size[0] * size[1] > settings.max_pixels:
             return Spoiled(Failure("too_many_pixels", f"{size[0]} x {size[1]}"), *size)
-        return _make(image, data, kind, settings, phash)
+        made = _make(image, data, kind, settings, phash)
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001  a hostile picture makes a decoder raise anything
         failure = Failure("corrupt_image", f"{kind}: {_brief(error)}")
         return Spoiled(failure, *(size or (None, None)))
+    return _stored(made, size, settings) if isinstance(made, _Pixels) else made
+
+
+def _stored(
+    made: _Pixels, original: tuple[int, int], settings: DownloadSettings
+) -> Picture | Spoiled:
+    """Encoded, unless the format cannot hold a picture of that size."""
+    width, height = made.image.size
+    longest = _LONGEST_SIDE.get(settings.format)
+    if longest is not None and max(width, height) > longest:
+        message = f"{settings.format} holds at most {longest} px a side"
+        return Spoiled(Failure("too_many_pixels", message), *original)
+    data = _encode(made.image, settings.format, settings.quality)
+    return Picture(data, settings.format, width, height, *original, made.phash)
 
 
 def _looks_like(data: bytes) -> str:
@@ -150,7 +173,7 @@ def _open(data: bytes, kind: str) -> Image.Image:
 
 def _make(
     image: Image.Image, data: bytes, kind: str, settings: DownloadSettings, phash: bool
-) -> Picture:
+) -> Picture | _Pixels:
     original = image.size
     turn = _orientation(image)
     upright = original if turn < 5 else (original[1], original[0])
@@ -163,8 +186,7 @@ def _make(
     pixels = _turned(pixels, turn)
     if geometry is not None:
         pixels = resize.resize(pixels, geometry, settings.interpolation)
-    encoded = _encode(pixels, settings.format, settings.quality)
-    return Picture(encoded, settings.format, *pixels.size, *original, digest)
+    return _Pixels(pixels, digest)
 
 
 def _orientation(image: Image.Image) -> int:
@@ -300,4 +322,4 @@ def _plain_rgb(image: Image.Image) -> Image.Image:
 
     if image.mode == "RGB":
         return image
-    return Image.frombuffer("RGB", image.size, image.tobytes(), "raw", "RGBX", 0, 1)
+    return Image.frombytes("RGB", image.size, image.tobytes(), "raw", "RGBX")

@@ -391,7 +391,10 @@ def _pack(
     elif isinstance(result, Outcome):
         outcome = result
     else:
-        outcome = outcome_of(result, settings, blocked, shard.careful)
+        try:
+            outcome = outcome_of(result, settings, blocked, shard.careful)
+        except Exception as error:  # noqa: BLE001  one picture must not end a run of days
+            outcome = Outcome(Failure("internal", type(error).__name__))
     return shard.add(row, outcome), outcome
 
 

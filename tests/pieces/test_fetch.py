@@ -325,7 +325,8 @@ async def test_the_block_list_is_looked_up_at_every_hop(server):
     [
         None, "", " ", "example.org/a.jpg", "/a.jpg", "//example.org/a.jpg", "http://", "http:///a",
         "file:///etc/passwd", "ftp://example.org/a", "data:image/png;base64,AAAA", "http://[::1",
-        "http://a:99999/", "http://a:x/", "http://\u0000/", "http://ex ample/", "javascript:alert(1)", "gopher://x/",
+        "http://a:99999/", "http://a:x/", "http://\u0000/", "http://ex ample/",
+        "javascript:alert(1)", "gopher://x/",
         "http://exa mple.org:bad/", "http://" + "a" * 70 + ".org:99999999/",
     ],
 )  # fmt: skip
