@@ -134,3 +134,22 @@ def test_every_kind_of_skip_is_on_the_page_of_tests() -> None:
     text = (ROOT / "docs" / "tests.md").read_text()
     for word in ("gpu", "hub", "COYO_TEST_DATA", "chromium", "nginx", "tmpfs"):
         assert word in text
+
+
+def test_the_table_of_where_is_complete_and_every_example_in_it_is_understood() -> None:
+    import polars as pl
+    import sqlglot
+
+    from coyo_tools.pieces import where
+    from coyo_tools.words.schema import COYO_COLUMNS
+
+    dtypes = {"int64": pl.Int64, "int32": pl.Int32, "float32": pl.Float32, "string": pl.String}
+    schema = {column.name: dtypes[column.dtype]() for column in COYO_COLUMNS}
+    section = (ROOT / "docs" / "rules.md").read_text().split("## `--where`")[1]
+    rows = [line for line in section.splitlines() if line.startswith("| ")][1:]
+    shown = set()
+    for example in re.findall(r"`([^`]+)`", " ".join(rows)):
+        sql = example.replace("\\|", "|")  # a pipe is escaped in a Markdown table
+        where.compile_where(sql, schema)
+        shown |= {type(node) for node in sqlglot.parse_one(sql, dialect="duckdb").walk()}
+    assert set(where._handlers()) - shown == set()
