@@ -159,7 +159,10 @@ def _survivors(part: OpenPart, what: Filter) -> Iterator[tuple[Counts, pl.DataFr
                 yield counts, None
                 continue
             needed = tuple(dict.fromkeys([*wanted, *read]))
-            rows = served.scan(needed).filter([t.passes for t in tests]).select(wanted).collect()
+            found = served.scan(needed)
+            if tests:  # polars takes no empty list of conditions
+                found = found.filter([t.passes for t in tests])
+            rows = found.select(wanted).collect()
         _agree(bite, counts, rows)
         yield counts, rows
 
