@@ -29,14 +29,13 @@ def commands() -> str:
 
     from coyo_tools.cli import COMMANDS, coyo
 
-    parent = click.Context(coyo, info_name="coyo", terminal_width=WIDTH, max_content_width=WIDTH)
+    width = {"terminal_width": WIDTH, "max_content_width": WIDTH}
+    parent = click.Context(coyo, info_name="coyo", **width, **coyo.context_settings)
     sections = [f"## coyo\n\n```text\n{coyo.get_help(parent)}\n```\n"]
     for name in COMMANDS:
         command = coyo.get_command(parent, name)
         assert command is not None
-        context = click.Context(
-            command, parent, name, terminal_width=WIDTH, max_content_width=WIDTH
-        )
+        context = click.Context(command, parent, name, **width)
         sections.append(f"## coyo {name}\n\n```text\n{command.get_help(context)}\n```\n")
     return "\n" + "\n".join(sections) + "\n"
 
@@ -70,7 +69,8 @@ def _signature(verb: Any) -> str:
 
 
 def _default(value: Any) -> str:
-    return getattr(value, "__name__", None) or repr(value)
+    name = getattr(value, "__name__", None) or repr(value)
+    return "..." if name.startswith("_") else name
 
 
 def settings(name: str) -> str:
