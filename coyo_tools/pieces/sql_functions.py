@@ -70,7 +70,7 @@ def negative(a: Term) -> Term:
     if a.kind == "null":
         return a
     if a.kind == "int":
-        return Term("int", -a.expr_as("int").cast(pl.Int128))
+        return Term("int", pl.lit(0, dtype=pl.Int128) - a.expr_as("int"))
     _need_number(a)
     return Term(a.kind, -a.expr_as(a.kind))
 
