@@ -133,9 +133,10 @@ class OpenPart:
         return pa.table(arrays, names=list(columns)) if arrays else raw
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.Table]:
-        """Row group by row group, in order."""
-        for row_group in range(self.row_groups):
-            yield self.read(row_group, columns)
+        """Row group by row group, in order; then the file is let go of."""
+        with contextlib.closing(self):
+            for row_group in range(self.row_groups):
+                yield self.read(row_group, columns)
 
 
 def does_not_fit(name: str, where: str, why: str) -> SchemaError:
@@ -237,7 +238,9 @@ def _check_ends(part: Part, file: _Ends, tail: bytes) -> None:
 
 def _open_file(url: str) -> Any:
     if not is_remote(url):
-        return local_path(url).open("rb")
+        import pyarrow as pa
+
+        return pa.OSFile(str(local_path(url)), "rb")  # read without the GIL
     fs, path = filesystem(url)
     return fs.open(path, "rb", cache_type="none")  # pyarrow asks for what it needs
 

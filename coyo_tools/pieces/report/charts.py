@@ -16,6 +16,9 @@ from coyo_tools.pieces.report.figures import tick
 from coyo_tools.pieces.report.markup import Html, tag
 
 
+_SMALLEST = 1e-200  # a span below it is none: floats have no room for steps within
+
+
 @dataclass(frozen=True)
 class Segment:
     """A part of a bar. kind: its class in the style sheet. amount: any unit, not negative."""
@@ -34,11 +37,12 @@ class Series:
 
 @dataclass(frozen=True)
 class Mark:
-    """A rule's bound on the x axis. keeps: "above" or "below"."""
+    """A rule's bound on the x axis. keeps: "above" or "below". note: how much it keeps."""
 
     at: float
     keeps: str
     label: str
+    note: str = ""
 
 
 def number(value: float) -> str:
@@ -85,7 +89,7 @@ def bar(segments: Sequence[Segment], whole: float, said: str) -> Html:
 
 def nice_ticks(low: float, high: float, wanted: int = 5) -> list[float]:
     """About `wanted` round numbers within [low, high]; empty where the range is."""
-    if not high > low or not math.isfinite(high - low):
+    if not _SMALLEST < high - low < math.inf:
         return []
     step = nice_step((high - low) / wanted)
     first = math.ceil(low / step - 1e-9)
@@ -146,13 +150,13 @@ def step_histogram(
     width, height = 300.0, 152.0
     peak = max((h for one in series for h in one.heights), default=0.0) or 1.0
     # Headroom for the marks' labels, one line each.
-    top = 12.0 + 12.0 * len(marks)
+    top = 15.0 + 12.0 * len(marks)
     frame = _Frame(1, top, width - 2, height - top - 20, (edges[0], edges[-1]), (0, peak))
     parts = [_shade(frame, mark) for mark in marks]
     parts += [_outline(frame, edges, one) for one in series]
     parts += _x_axis(frame, whole=whole)
-    parts += [part for i, mark in enumerate(marks) for part in _mark(frame, mark, 10 + 12.0 * i)]
-    parts.append(label(frame.left, 9, f"peak {percent(peak, 1)}", "tick", "start"))
+    parts += [part for i, mark in enumerate(marks) for part in _mark(frame, mark, 22 + 12.0 * i)]
+    parts.append(label(frame.left, 10, f"peak {percent(peak, 1)}", "tick", "start"))
     return _svg(width, height, said, parts, class_="histogram")
 
 
@@ -200,7 +204,8 @@ def scatter(pairs: Sequence[tuple[float, float]], said: str, x_name: str, y_name
     side = 260.0
     values = [value for pair in pairs for value in pair]
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
-    margin = (high - low or abs(high) or 1.0) * 0.04
+    margin = (high - low or abs(high)) * 0.04
+    margin = margin if margin > _SMALLEST else 1.0
     span = (low - margin, high + margin)
     frame = _Frame(36, 6, side - 42, side - 42, span, span)
     # One path of dots: a point costs 12 bytes where a circle costs 60.

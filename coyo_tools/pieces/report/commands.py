@@ -42,7 +42,7 @@ def _inputs(output: Output, beside: Sequence[Output]) -> list[str]:
     assert output.manifest is not None
     named = output.manifest.result.get("source")
     if output.command == "compare":
-        return [_named(beside, ("score",)) or "SCORES", str(named or "SOURCE")]
+        return [_named(beside, ("score",)) or "SCORES", _compared_with(output, beside) or "SOURCE"]
     if named:
         return [str(named)]
     return [_named(beside, _READS.get(output.command, ())) or "SOURCE"]
@@ -57,6 +57,23 @@ def _named(beside: Sequence[Output], commands: Sequence[str]) -> str | None:
     return None
 
 
+def _compared_with(output: Output, beside: Sequence[Output]) -> str | None:
+    """The subset's source where the comparison read those very files, else the folder of others
+    whose files have these names."""
+    assert output.manifest is not None
+    read = [entry for entry in output.manifest.inputs if entry.get("side") == "source"]
+    names = {entry.get("name") for entry in read}
+    plain = [{k: v for k, v in entry.items() if k != "side"} for entry in read]
+    for other in beside:
+        if other.manifest is None or other.command not in ("filter", "download"):
+            continue
+        if other.command == "filter" and plain == [dict(e) for e in other.manifest.inputs]:
+            return str(other.manifest.result.get("source") or "SOURCE")
+        if names and names <= set(other.manifest.files):
+            return other.name
+    return None
+
+
 def _flags(command: str, settings: Mapping[str, Any]) -> Iterator[str]:
     yield from _rule_flags(settings.get("rules") or ())
     declared = options_of(SETTINGS[command])
@@ -65,13 +82,17 @@ def _flags(command: str, settings: Mapping[str, Any]) -> Iterator[str]:
         value, default = settings.get(name, defaults[name]), defaults[name]
         if value == default or (not value and not default):
             continue
-        flag = spec.flag or "--" + name.replace("_", "-")
+        flag = "-c" if spec.flag == "--column" else spec.flag or "--" + name.replace("_", "-")
         if isinstance(default, bool):
             yield flag if value else str(spec.negative_flag)
         elif spec.multiple:
             yield from (word for item in value for word in (flag, str(item)))
         else:
-            yield from (flag, ",".join(value) if isinstance(value, list) else str(value))
+            yield from (flag, ",".join(value) if isinstance(value, list) else _written(value))
+
+
+def _written(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _rule_flags(rules: Sequence[Mapping[str, Any]]) -> Iterator[str]:

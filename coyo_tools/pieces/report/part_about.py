@@ -19,7 +19,7 @@ def about(view: ReportView) -> Html:
     commands = join(
         part
         for i, line in enumerate(lines)
-        for part in ("\n" if i else None, tag("span", "$ ", class_="prompt"), from_the_web(line))
+        for part in ("\n" if i else None, tag("span", "$ ", class_="prompt"), _unbroken(line))
     )
     return join(
         [
@@ -29,6 +29,12 @@ def about(view: ReportView) -> Html:
             *(_recipe(output) for output in view.outputs if output.command == "filter"),
         ]
     )
+
+
+def _unbroken(line: str) -> Html:
+    """A command line that breaks between its words only."""
+    words = [tag("span", word, class_="word") for word in line.split(" ")]
+    return tag("bdi", *(part for word in words for part in (word, " ")))
 
 
 def _facts(view: ReportView) -> list[Html]:

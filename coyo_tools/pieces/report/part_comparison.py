@@ -36,7 +36,7 @@ def comparison(view: ComparisonView) -> Html:
 
 def notes(view: ComparisonView) -> list[Html]:
     """Why values may differ, as the comparison itself says."""
-    said: list[Html] = [join([note]) for note in view.notes]
+    said: list[Html] = [join([note[:1].upper() + note[1:], "."]) for note in view.notes]
     for name, column in view.columns.items():
         said += [join([tag("code", from_the_web(name)), ": ", n]) for n in column.get("notes", ())]
     return said

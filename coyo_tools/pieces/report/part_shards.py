@@ -25,7 +25,6 @@ CAPTION_COLUMNS = {
     "aesthetic_score_laion_v2": "aesthetic",
     "watermark_score": "watermark",
     "nsfw_score_opennsfw2": "NSFW",
-    "num_tokens_bert": "BERT tokens",
 }
 _MOST_LINES = 5
 
@@ -131,11 +130,10 @@ def _phash_line(picture: Picture) -> list[list[str]]:
 
 
 def _score_lines(picture: Picture) -> list[list[str]]:
-    both = [n for n in picture.scores if _is_number(picture.scores[n])]
-    names = [n for n in CAPTION_COLUMNS if n in both] + [
-        n for n in both if n not in CAPTION_COLUMNS
-    ]
-    names += [n for n in CAPTION_COLUMNS if n not in both and _is_number(picture.row.get(n))]
+    """The model scores there are, stored or recomputed, then other recomputed columns."""
+    recomputed = [n for n in picture.scores if _is_number(picture.scores[n])]
+    names = [n for n in CAPTION_COLUMNS if n in recomputed or _is_number(picture.row.get(n))]
+    names += [n for n in recomputed if n not in CAPTION_COLUMNS]
     return [
         [
             CAPTION_COLUMNS.get(name, name.replace("_", " ")),

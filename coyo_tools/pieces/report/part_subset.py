@@ -76,7 +76,9 @@ def chart(view: ColumnView) -> Html:
         return tag("p", "No value to draw.", class_="empty")
     series = [Series(s.kind, h) for s, h in zip(view.sides, found.heights, strict=True)]
     drawn = step_histogram(found.edges, series, _said(view), view.marks, whole=found.whole)
-    return join([drawn, _beyond(view)])
+    kept = [f"{mark.label} {mark.note}" for mark in view.marks if mark.note]
+    notes = tag("p", "; ".join(kept), class_="beyond") if kept else None
+    return join([drawn, notes, _beyond(view)])
 
 
 def _said(view: ColumnView) -> str:

@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 from coyo_tools.machinery.storage import filesystem, folder_at, is_remote, local_path
 from coyo_tools.pieces.report import evidence
 from coyo_tools.pieces.report.charts import Mark
-from coyo_tools.pieces.report.figures import count
+from coyo_tools.pieces.report.figures import count, share
 from coyo_tools.pieces.report.gallery import Picture, quotas, read_pictures, spread, thumbnail
 from coyo_tools.pieces.report.histograms import (
     Sample,
@@ -63,6 +63,9 @@ def column_view(
     values = [read.columns[name] for _, _, read in sides]
     meaning = COYO[name].meaning if name in COYO else ""
     drawn = histogram(values, [mark.at for mark in marks])
+    if len(sides) > 1:
+        _, label, read = sides[0]
+        marks = [_with_share(mark, read, name, label) for mark in marks]
     if drawn is not None and drawn.whole:
         # Between whole numbers, where the bins' edges are.
         marks = [replace(m, at=m.at + (-0.5 if m.keeps == "above" else 0.5)) for m in marks]
@@ -71,6 +74,15 @@ def column_view(
         for kind, label, read in sides
     )
     return ColumnView(name, meaning, described, drawn, tuple(marks))
+
+
+def _with_share(mark: Mark, read: Sample, name: str, side: str) -> Mark:
+    """The mark with the share of `read` that its rule alone would keep; nulls are not kept."""
+    values = read.columns[name]
+    bound = values.dtype.type(mark.at) if values.dtype.kind == "f" else mark.at
+    kept = (values >= bound) if mark.keeps == "above" else (values <= bound)
+    rows = len(values) + read.nulls[name]
+    return replace(mark, note=f"keeps {share(int(kept.sum()), rows)} of the {side}")
 
 
 def sampled(sides: Sequence[tuple[str, Sample]]) -> str:

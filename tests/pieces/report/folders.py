@@ -51,6 +51,8 @@ def subset(folder: Path, source: Path, *, complete: bool = True, named: bool = T
     """Rows of `source` with a CLIP score of at least 0.22 and a watermark of at most 0.6."""
     parts = find(source).open_all()
     whole = pa.concat_tables([t for p in parts for t in p.batches(p.schema.names)])
+    for part in parts:
+        part.close()
     good_clip = pc.fill_null(pc.greater_equal(whole["clip_similarity_vitl14"], 0.22), False)
     good_mark = pc.fill_null(pc.less_equal(whole["watermark_score"], 0.6), False)
     kept = whole.filter(pc.and_(good_clip, good_mark))
