@@ -60,6 +60,15 @@ class Plan:
         """Shards of the whole input."""
         return -(-self.rows // self.rows_a_shard)
 
+    def read(self, at: int, columns: Sequence[str]) -> pa.Table:
+        """These columns of a row group; its file is let go with the last one."""
+        group = self.groups[at]
+        part = self.parts[group.part]
+        table = part.read(group.index, columns)
+        if group.index == part.row_groups - 1:
+            part.close()
+        return table
+
     def rows_of(self, number: int) -> tuple[int, int]:
         """First row of a shard and the one after its last."""
         size = self.rows_a_shard
@@ -70,7 +79,7 @@ def _groups(parts: Sequence[source.OpenPart]) -> Iterator[Group]:
     at = 0
     for number, part in enumerate(parts):
         for index in range(part.row_groups):
-            count = int(part.file.metadata.row_group(index).num_rows)
+            count = int(part.metadata.row_group(index).num_rows)
             yield Group(number, index, at, count)
             at += count
 
@@ -101,7 +110,9 @@ class Reader:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        for part in self._plan.parts:
+            part.close()
 
     def stream(self, start: int, end: int) -> bytes:
         """Rows start to end, under the shard's column names, as an arrow IPC stream."""
@@ -131,6 +142,6 @@ class Reader:
         return self._held[at].result()
 
     def _read(self, at: int) -> pa.Table:
-        group, schema = self._plan.groups[at], self._plan.schema
+        schema = self._plan.schema
         assert schema is not None
-        return self._plan.parts[group.part].read(group.index, schema.names).cast(schema)
+        return self._plan.read(at, schema.names).cast(schema)

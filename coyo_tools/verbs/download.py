@@ -221,14 +221,14 @@ def _repeats(plan: Plan, progress: Listener) -> tuple[np.ndarray[Any, Any], np.n
     has_id = "id" in plan.columns
     names = ["url", "id"] if has_id else ["url"]
     with Repeats(plan.rows) as urls, Repeats(plan.rows) as ids:
-        for group in plan.groups:
-            part = plan.parts[group.part]
-            table = part.read(group.index, names)
+        for at, group in enumerate(plan.groups):
+            table = plan.read(at, names)
             urls.add(hashes(table.column("url")))
             if has_id:
                 column = table.column("id")
                 if column.null_count:
-                    raise SchemaError("column 'id' has nulls", where=part.part.url)
+                    where = plan.parts[group.part].part.url
+                    raise SchemaError("column 'id' has nulls", where=where)
                 ids.add(column.to_numpy().view("uint64"))
             note = "looking for repeated urls"
             progress(Progress("download", group.first_row, None, "rows", note))
