@@ -69,14 +69,16 @@ def fresh(_: str) -> None:
     (OUT / "written").mkdir(parents=True)
 
 
-def measure(folder: Path, rows: int, runs: int) -> None:
+def measure(folder: Path, rows: int, runs: int) -> list[str]:
+    lines = []
     for share, (low, high) in KEPT.items():
         figures = harness.compare(commands(folder, low, high), runs=runs, before=fresh)
-        print(f"\n### Keeping about {share} of {rows:,} rows, all columns\n")
-        print(harness.markdown_table(figures, amount=rows))
+        lines += [f"\n### Keeping about {share} of {rows:,} rows, all columns\n"]
+        lines += [harness.markdown_table(figures, amount=rows)]
+    return lines
 
 
-def measure_datasets(folder: Path, runs: int) -> None:
+def measure_datasets(folder: Path, runs: int) -> list[str]:
     low, high = KEPT["5 %"]
     source, python = str(folder / "*.parquet"), sys.executable
     by_row = datasets_code(source, ROW_WISE, low, high, batched=False)
@@ -91,14 +93,13 @@ def measure_datasets(folder: Path, runs: int) -> None:
         env={"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"},
     )
     idle = figures.pop("import datasets").wall_s.median
-    print("\n### `datasets`, streaming, nothing written\n")
-    print(harness.markdown_table(figures))
-    print()
+    lines = ["\n### `datasets`, streaming, nothing written\n", harness.markdown_table(figures), ""]
     for name, rows in (("row filter", ROW_WISE), ("batched filter", BATCHED)):
         busy = figures[name].wall_s.median - idle
-        print(
+        lines.append(
             f"- {name}: {rows / busy:,.0f} rows/s over {rows:,} rows ({idle:.1f} s import left out)"
         )
+    return lines
 
 
 def main() -> None:
@@ -108,6 +109,7 @@ def main() -> None:
     parser.add_argument("--layout", type=int, default=650_000, help="rows a row group")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--no-datasets", action="store_true", help="leave out the slow one")
+    parser.add_argument("--dry-run", action="store_true", help="do not write RESULTS.md")
     given = parser.parse_args()
     folder = OUT / f"metadata-{given.files}x{given.rows}-{given.layout}"
     if not folder.exists():
@@ -117,11 +119,17 @@ def main() -> None:
         shutil.rmtree(making, ignore_errors=True)
         harness.run_once([*make, str(making), *map(str, sizes)])
         making.rename(folder)
-    print(f"{harness.machine()}; {harness.versions('polars', 'duckdb', 'pyarrow', 'datasets')}")
-    print(f"{given.files} files of {given.rows:,} rows, row groups of {given.layout:,}, snappy")
-    measure(folder, given.files * given.rows, given.runs)
+    lines = [
+        f"{harness.machine()}; {harness.versions('polars', 'duckdb', 'pyarrow', 'datasets')}.",
+        f"{given.files} files of {given.rows:,} rows, row groups of {given.layout:,}, snappy; "
+        f"medians of {given.runs} runs.",
+    ]
+    lines += measure(folder, given.files * given.rows, given.runs)
     if not given.no_datasets:
-        measure_datasets(folder, max(1, given.runs // 2))
+        lines += measure_datasets(folder, max(1, given.runs // 2))
+    print("\n".join(lines))
+    if not given.dry_run:
+        harness.write_section("filter: rows a second", "\n".join(lines))
 
 
 if __name__ == "__main__":
