@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from coyo_tools.machinery.storage import Folder
-from coyo_tools.words.errors import CorruptFile, SettingsConflict, StorageError
+from coyo_tools.words.errors import CorruptFile, CoyoError, SettingsConflict, StorageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -150,7 +150,12 @@ def begin(
         if found is None or _lacks_files(folder, found):
             folder.write_json(MANIFEST, wanted.to_json())
             found = wanted
-        yield Run(folder, found, done=found.complete)
+        try:
+            yield Run(folder, found, done=found.complete)
+        except BaseException:
+            with contextlib.suppress(CoyoError):  # the first error is the one to tell
+                folder.clean()  # what stopped workers left takes space on a disk that may be full
+            raise
 
 
 def _check(folder: Folder, wanted: Manifest, overwrite: bool) -> Manifest | None:

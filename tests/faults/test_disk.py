@@ -63,7 +63,7 @@ def command(verb: str, metadata: Path, shards: Path, out: Path) -> list[str | Pa
     }[verb]
 
 
-SIZES = {"filter": "200k", "download": "3m", "score": "60k"}
+SIZES = {"filter": "100k", "download": "3m", "score": "60k"}
 
 
 @pytest.mark.parametrize("verb", ["filter", "download", "score"])
