@@ -1,0 +1,263 @@
+"""Images a second of `coyo download` beside img2dataset, on one local nginx.
+
+    python benchmarks/bench_download.py [--images 4000] [--runs 5]
+
+Both run as whole processes with COYO's recommended settings: 384 px, keep_ratio, only if
+bigger, no re-encoding where no resize is needed, quality 95, area, 2 processes. Runs are
+interleaved; the start-up, measured on four urls, is taken off both; a tenth of the urls is 404.
+Needs nginx, the `img2dataset` extra, scikit-image and scikit-learn (for the photographs).
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import harness
+
+MEGAPIXELS = 0.75
+DISTINCT = 300
+SEED = 20261122
+SKIMAGE = (
+    "astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "motorcycle_right.png",
+    "retina.jpg", "rocket.jpg", "ihc.png", "camera.png", "gravel.png", "grass.png",
+)  # fmt: skip
+NGINX = """
+worker_processes 1; daemon off; pid {root}/nginx.pid; error_log {root}/error.log;
+events {{ worker_connections 2048; }}
+http {{
+  access_log off; sendfile on; tcp_nopush on; keepalive_requests 10000000; keepalive_timeout 75s;
+  types {{ image/jpeg jpg; image/png png; image/webp webp; }}
+  client_body_temp_path {root}/t1; proxy_temp_path {root}/t2; fastcgi_temp_path {root}/t3;
+  uwsgi_temp_path {root}/t4; scgi_temp_path {root}/t5;
+  server {{ listen 127.0.0.1:{port}; root {root}/www; }}
+}}
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--images", type=int, default=1000)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--dry-run", action="store_true", help="do not write RESULTS.md")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="bench-download-") as scratch:
+        root = Path(scratch)
+        root.chmod(0o755)  # nginx's workers may be another user
+        names = make_pictures(root / "www", arguments.images)
+        with nginx(root) as base_url:
+            subsets = {
+                "four": write_subset(root / "four", names[:4], base_url),
+                "all": write_subset(root / "all", names, base_url),
+            }
+            body = (
+                f"{harness.machine()}; {harness.versions('coyo-tools', 'img2dataset')}. "
+                f"{arguments.images:,} urls on a local nginx, a tenth of them 404, photographs of "
+                f"{MEGAPIXELS} megapixels in the mean; {arguments.processes} processes, medians "
+                f"of {arguments.runs} interleaved runs, start-up taken off the rates.\n\n"
+                + measure(root, subsets, arguments)
+            )
+    print(body)
+    if not arguments.dry_run:
+        harness.write_section("download: images a second", body)
+
+
+def photographs() -> list[Any]:
+    """What scikit-image and scikit-learn install, as RGB."""
+    import skimage
+    from PIL import Image
+    from sklearn.datasets import load_sample_images
+
+    folder = Path(skimage.__file__).parent / "data"
+    found = [Image.open(folder / name).convert("RGB") for name in SKIMAGE]
+    return found + [Image.fromarray(array) for array in load_sample_images().images]
+
+
+def make_pictures(www: Path, images: int) -> list[str]:
+    """Photographs of mixed size and format, in www; names in request order, a tenth of them of
+    files that are not there."""
+    import numpy as np
+
+    www.mkdir(parents=True)
+    rng = np.random.default_rng(SEED)
+    sources = photographs()
+    made = []
+    for number in range(min(DISTINCT, images)):
+        data, extension = one_picture(sources[number % len(sources)], rng)
+        (www / f"original-{number}.{extension}").write_bytes(data)
+        made.append((www / f"original-{number}.{extension}", extension))
+    names = []
+    for number in range(images):
+        if number % 10 == 7:
+            names.append(f"gone-{number}.jpg")
+            continue
+        original, extension = made[number % len(made)]
+        os.link(original, www / f"{number}.{extension}")
+        names.append(f"{number}.{extension}")
+    return names
+
+
+def one_picture(source: Any, rng: Any) -> tuple[bytes, str]:
+    """A crop, scaled to about MEGAPIXELS (0.2 to 2.5 times), with the grain of a sensor."""
+    import numpy as np
+    from PIL import Image
+
+    width, height = source.size
+    share = rng.uniform(0.75, 1.0)
+    w, h = int(width * share), int(height * share * rng.uniform(0.8, 1.0))
+    x, y = int(rng.integers(0, width - w + 1)), int(rng.integers(0, height - h + 1))
+    area = MEGAPIXELS * 1e6 * float(np.clip(rng.lognormal(-0.2, 0.65), 0.2, 2.5))
+    scale = (area / (w * h)) ** 0.5
+    size = max(200, round(w * scale)), max(200, round(h * scale))
+    image = source.crop((x, y, x + w, y + h)).resize(size, Image.Resampling.LANCZOS)
+    grain = rng.normal(0, 2.0, (size[1], size[0], 1))
+    pixels = np.clip(np.asarray(image) + grain, 0, 255).astype(np.uint8)
+    return encode(Image.fromarray(pixels), float(rng.random()), int(rng.integers(75, 96)))
+
+
+def encode(image: Any, draw: float, quality: int) -> tuple[bytes, str]:
+    """5 % PNG, 5 % WebP, 15 % progressive JPEG, else baseline JPEG."""
+    buffer = io.BytesIO()
+    if draw < 0.05:
+        image.save(buffer, "PNG")
+        return buffer.getvalue(), "png"
+    if draw < 0.10:
+        image.save(buffer, "WEBP", quality=quality)
+        return buffer.getvalue(), "webp"
+    image.save(buffer, "JPEG", quality=quality, progressive=draw < 0.25)
+    return buffer.getvalue(), "jpg"
+
+
+def write_subset(folder: Path, names: list[str], base_url: str) -> Path:
+    """COYO's columns, as far as a download passes them on."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    folder.mkdir()
+    count = len(names)
+    table = pa.table(
+        {
+            "id": pa.array([(1 << 40) + 7 * n for n in range(count)], pa.int64()),
+            "url": [f"{base_url}/{name}" for name in names],
+            "text": [f"photograph number {n}" for n in range(count)],
+            "width": pa.array([1000] * count, pa.int32()),
+            "height": pa.array([750] * count, pa.int32()),
+            "image_phash": ["ffd1a2b3c4d50617"] * count,
+            "clip_similarity_vitl14": pa.array([0.25] * count, pa.float32()),
+            "watermark_score": pa.array([0.1] * count, pa.float32()),
+        }
+    )
+    pq.write_table(table, folder / "part-00000.parquet")
+    return folder
+
+
+@contextmanager
+def nginx(root: Path) -> Iterator[str]:
+    """A web server of our own on a free port; gives its url."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    config = root / "nginx.conf"
+    config.write_text(NGINX.format(root=root, port=port))
+    program = shutil.which("nginx") or "/usr/sbin/nginx"
+    process = subprocess.Popen([program, "-c", str(config), "-p", str(root)])
+    try:
+        for _ in range(100):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.05)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def commands(root: Path, subset: Path, processes: int, per_shard: int) -> dict[str, list[str]]:
+    """The two command lines for one subset."""
+    binaries = Path(sys.executable).parent
+    saved = '["id","width","height","image_phash","clip_similarity_vitl14","watermark_score"]'
+    # img2dataset writes width and height of its own: metadata columns of that name are left out.
+    saved = saved.replace('"width","height",', "")
+    return {
+        "coyo download": [
+            str(binaries / "coyo"), "download", str(subset), "-o", str(root / "out-coyo"),
+            "--image-size", "384", "--keep-original-bytes", "--allow-private-addresses",
+            "--processes", str(processes), "--samples-per-shard", str(per_shard),
+        ],
+        "img2dataset": [
+            str(binaries / "img2dataset"), f"--url_list={subset}", "--input_format=parquet",
+            "--url_col=url", "--caption_col=text", "--output_format=webdataset",
+            f"--output_folder={root / 'out-img2dataset'}", f"--processes_count={processes}",
+            "--thread_count=64", "--image_size=384", "--resize_mode=keep_ratio",
+            "--resize_only_if_bigger=True", "--skip_reencode=True", "--encode_quality=95",
+            f"--number_sample_per_shard={per_shard}", f"--save_additional_columns={saved}",
+            "--enable_wandb=False",
+        ],
+    }  # fmt: skip
+
+
+def measure(root: Path, subsets: dict[str, Path], arguments: argparse.Namespace) -> str:
+    """Time both; the markdown table."""
+
+    def clean(name: str) -> None:
+        shutil.rmtree(root / f"out-{name.split()[0]}", ignore_errors=True)
+
+    env = {"NO_ALBUMENTATIONS_UPDATE": "1", "WANDB_MODE": "disabled"}
+    per_shard = max(50, arguments.images // (4 * arguments.processes))
+    figures = {}
+    for name, subset in subsets.items():
+        todo = commands(root, subset, arguments.processes, 2 if name == "four" else per_shard)
+        figures[name] = harness.compare(
+            todo, arguments.runs, warmup=1, env=env, cwd=root, before=clean
+        )
+    pictures = {name: successes(root / f"out-{name.split()[0]}") for name in figures["all"]}
+    return table(figures["all"], figures["four"], pictures)
+
+
+def successes(folder: Path) -> int:
+    """Rows with a picture, in either tool's shards."""
+    import pyarrow.parquet as pq
+
+    tables = [pq.read_table(path, columns=["status"]) for path in folder.glob("*.parquet")]
+    return sum(table.column("status").to_pylist().count("success") for table in tables)
+
+
+def table(
+    whole: dict[str, harness.Figures],
+    four: dict[str, harness.Figures],
+    pictures: dict[str, int],
+) -> str:
+    """Images a second, start-up taken off, and the two ratios."""
+    lines = [
+        "| | pictures | images/s | images/CPU s | wall s | CPU s | start-up wall s | peak MB |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    rates = []
+    for name, figure in whole.items():
+        wall_s = figure.wall_s.median - four[name].wall_s.median
+        cpu_s = figure.cpu_s.median - four[name].cpu_s.median
+        rates.append((pictures[name] / wall_s, pictures[name] / cpu_s))
+        lines.append(
+            f"| {name} | {pictures[name]:,} | {rates[-1][0]:.0f} | {rates[-1][1]:.0f} "
+            f"| {figure.wall_s.text()} | {figure.cpu_s.text()} | {four[name].wall_s.text()} "
+            f"| {figure.peak_rss_mb.text(0)} |"
+        )
+    wall, cpu = (ours / theirs for ours, theirs in zip(*rates, strict=True))
+    return "\n".join([*lines, "", f"Ratio: {wall:.2f} in wall time, {cpu:.2f} in CPU time."])
+
+
+if __name__ == "__main__":
+    main()
