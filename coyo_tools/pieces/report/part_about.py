@@ -55,7 +55,7 @@ def _facts_of(output: Output) -> list[tuple[str, Html | str]]:
     if output.command == "filter":
         facts.append(("Source", _source(manifest.result, manifest.inputs)))
     digest = tag("span", f"ids {manifest.digest}", class_="digest") if manifest.digest else None
-    words = join([name, tag("br") if digest else None, digest])
+    words = join([name, " ", digest])
     return [*facts, (kind[output.command], words)]
 
 
