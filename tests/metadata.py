@@ -41,10 +41,12 @@ def rows_of(*rows: dict[str, Any]) -> pa.Table:
     return pa.Table.from_pylist(full, schema=SCHEMA)
 
 
+def parts_of(folder: Path) -> pa.Table:
+    """Every part of a subset, in order, as one table."""
+    return pa.concat_tables([pq.read_table(path) for path in sorted(folder.glob("*.parquet"))])
+
+
 def ids_in(folder: Path) -> list[int]:
     """The ids of every part, in order."""
-    return [
-        number
-        for path in sorted(folder.glob("*.parquet"))
-        for number in pq.read_table(path, columns=["id"])["id"].to_pylist()
-    ]
+    ids: list[int] = parts_of(folder)["id"].to_pylist()
+    return ids
