@@ -96,12 +96,12 @@ class ScoreWork:
 
 def pick_device(name: str) -> str:
     """The torch device for a setting; auto: the first GPU, else the CPU. Raises SettingsError."""
+    if name == "cpu":
+        return name
     import torch
 
     if name == "auto":
         return "cuda:0" if torch.cuda.is_available() else "cpu"
-    if name == "cpu":
-        return name
     index = int(name.partition(":")[2] or 0)
     if index >= torch.cuda.device_count():
         raise SettingsError(

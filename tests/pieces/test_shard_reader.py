@@ -130,6 +130,15 @@ def test_a_truncated_tar_is_named(tmp_path: Path, keep: int) -> None:
         entries(path)
 
 
+def test_a_hole_in_the_middle_is_named(tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "0.tar", [sample(n) for n in range(3)])
+    data = bytearray(path.read_bytes())
+    data[1536:4096] = bytes(2560)
+    path.write_bytes(data)
+    with pytest.raises(CorruptFile, match=r"data follows|truncated"):
+        entries(path)
+
+
 def test_what_is_no_tar_is_named(tmp_path: Path) -> None:
     path = tmp_path / "0.tar"
     path.write_bytes(b"version https://git-lfs.github.com/spec/v1\n" * 30)
