@@ -21,7 +21,8 @@ from coyo_tools.machinery import manifest
 from coyo_tools.machinery.manifest import MANIFEST, begin, digest_of_ids, read_manifest
 from coyo_tools.machinery.storage import folder_at
 from coyo_tools.words.errors import CorruptFile, FolderBusy, SettingsConflict
-from tests.machinery.places import mounted, read_only, s3_server
+from tests.faults.mounts import mounted, remount
+from tests.servers.s3 import s3_server
 
 INPUTS = [{"name": "a.parquet", "bytes": 5, "rows": 2, "footer_sha256": "00"}]
 
@@ -38,6 +39,21 @@ def _finished(place: Path | str, **rest: Any) -> None:
     with _begun(place, **rest) as run:
         run.folder.write_bytes("a.parquet", b"data")
         run.finish({"rows_out": 1}, ["a.parquet"], "sha256:00")
+
+
+def test_a_run_that_fails_before_its_first_file_leaves_nothing(tmp_path: Path) -> None:
+    with contextlib.suppress(ZeroDivisionError), _begun(tmp_path / "new"):
+        raise ZeroDivisionError
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_run_that_fails_later_leaves_its_files_and_no_temporary_one(tmp_path: Path) -> None:
+    with contextlib.suppress(ZeroDivisionError), _begun(tmp_path / "new") as run:
+        run.folder.write_bytes("a.parquet", b"data")
+        (tmp_path / "new" / ".b.parquet.0a.coyo-tmp").touch()
+        raise ZeroDivisionError
+    found = sorted(p.name for p in (tmp_path / "new").iterdir())
+    assert found == [".coyo.lock", "a.parquet", MANIFEST]
 
 
 def test_a_run_is_incomplete_until_it_finishes(tmp_path: Path) -> None:
@@ -162,7 +178,8 @@ def test_a_run_that_came_in_between_is_noticed(
 
 
 def test_a_refused_run_makes_no_folder(tmp_path: Path) -> None:
-    with mounted(tmp_path / "disk", "size=64k") as disk, read_only(disk):
+    with mounted(tmp_path / "disk", "size=64k") as disk:
+        remount(disk, "ro")
         with pytest.raises(Exception, match="cannot be written"), _begun(disk / "out"):
             pass
         assert os.listdir(disk) == []

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from coyo_tools.machinery import storage
 from coyo_tools.machinery.storage import Folder, folder_at
 from coyo_tools.words.errors import FolderBusy, MissingExtra, SourceNotFound, StorageError
-from tests.machinery.places import mounted, read_only, s3_server
+from tests.faults.mounts import mounted, remount
+from tests.servers.s3 import s3_server
 
 
 @pytest.fixture(scope="module")
@@ -270,7 +271,8 @@ def test_a_full_disk_under_pyarrow(tmp_path: Path) -> None:
 
 
 def test_a_read_only_place(tmp_path: Path) -> None:
-    with mounted(tmp_path / "disk", "size=64k") as disk, read_only(disk):
+    with mounted(tmp_path / "disk", "size=64k") as disk:
+        remount(disk, "ro")
         for attempt in (
             lambda: folder_at(disk / "new").create(),
             lambda: folder_at(disk).write_bytes("a", b"x"),

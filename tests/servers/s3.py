@@ -1,37 +1,13 @@
-"""Real places for the tests: a small disk, a read-only one, an S3 server."""
+"""A real S3 server on this machine."""
 
 from __future__ import annotations
 
 import contextlib
 import subprocess
+import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-
-
-@contextlib.contextmanager
-def mounted(place: Path, options: str) -> Iterator[Path]:
-    """A tmpfs at `place` while the block lasts; the test is skipped where mounting is refused."""
-    place.mkdir(exist_ok=True)
-    mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)]
-    done = subprocess.run(mount, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"mounting a tmpfs is not permitted: {done.stderr.strip()}")
-    try:
-        yield place
-    finally:
-        subprocess.run(["umount", str(place)], check=True)
-
-
-@contextlib.contextmanager
-def read_only(place: Path) -> Iterator[Path]:
-    """`place`, a mounted tmpfs with whatever it holds, not writable while the block lasts."""
-    subprocess.run(["mount", "-o", "remount,ro", str(place)], check=True)
-    try:
-        yield place
-    finally:
-        subprocess.run(["mount", "-o", "remount,rw", str(place)], check=True)
 
 
 @contextlib.contextmanager
@@ -41,8 +17,6 @@ def s3_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     Run in a process of its own, so that its threads and warnings are not the tests'.
     """
     pytest.importorskip("s3fs", reason="the s3 extra is not installed")
-    import sys
-
     script = (
         "from moto.server import ThreadedMotoServer as S; import sys, time\n"
         "s = S(ip_address='127.0.0.1', port=0, verbose=False); s.start()\n"
