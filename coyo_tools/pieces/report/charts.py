@@ -145,17 +145,18 @@ def step_histogram(
 ) -> Html:
     """Outlines over common bins; what a mark's rule drops is shaded. edges: one more than bins.
 
-    whole: the values are whole numbers, and so are the ticks.
+    A mark outside the bins has no line. whole: the values are whole numbers, and so are the ticks.
     """
     width, height = 300.0, 152.0
     peak = max((h for one in series for h in one.heights), default=0.0) or 1.0
+    inside = [mark for mark in marks if edges[0] <= mark.at <= edges[-1]]
     # Headroom for the marks' labels, one line each.
-    top = 15.0 + 12.0 * len(marks)
+    top = 15.0 + 12.0 * len(inside)
     frame = _Frame(1, top, width - 2, height - top - 20, (edges[0], edges[-1]), (0, peak))
     parts = [_shade(frame, mark) for mark in marks]
     parts += [_outline(frame, edges, one) for one in series]
     parts += _x_axis(frame, whole=whole)
-    parts += [part for i, mark in enumerate(marks) for part in _mark(frame, mark, 22 + 12.0 * i)]
+    parts += [part for i, mark in enumerate(inside) for part in _mark(frame, mark, 22 + 12.0 * i)]
     parts.append(label(frame.left, 10, f"peak {percent(peak, 1)}", "tick", "start"))
     return _svg(width, height, said, parts, class_="histogram")
 
@@ -168,7 +169,7 @@ def _shade(frame: _Frame, mark: Mark) -> Html:
 
 
 def _mark(frame: _Frame, mark: Mark, y: float) -> list[Html]:
-    x = min(max(frame.at_x(mark.at), frame.left), frame.right)
+    x = frame.at_x(mark.at)
     on_the_right = x < (frame.left + frame.right) / 2
     line = tag("path", d=f"M{number(x)} {number(y - 8)}V{number(frame.bottom)}", class_="rule")
     offset = 5 if on_the_right else -5
@@ -207,7 +208,7 @@ def scatter(pairs: Sequence[tuple[float, float]], said: str, x_name: str, y_name
     margin = (high - low or abs(high)) * 0.04
     margin = margin if margin > _SMALLEST else 1.0
     span = (low - margin, high + margin)
-    frame = _Frame(36, 6, side - 42, side - 42, span, span)
+    frame = _Frame(46, 6, side - 52, side - 42, span, span)
     # One path of dots: a point costs 12 bytes where a circle costs 60.
     dots = "".join(f"M{number(frame.at_x(x))} {number(frame.at_y(y))}h0" for x, y in pairs)
     diagonal = (

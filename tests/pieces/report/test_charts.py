@@ -71,9 +71,11 @@ def test_what_a_rule_drops_is_shaded(keeps: str, x: float, width: float) -> None
     assert "bound" in [t.text for t in root.iter("text")]
 
 
-def test_a_bound_outside_the_chart_stays_at_its_edge() -> None:
-    root = parsed(step_histogram([0, 1], [Series("after", [1])], "x", [Mark(9, "below", "9")]))
-    assert next(r for r in root if r.get("class") == "cut").get("width") == "0"
+@pytest.mark.parametrize(("keeps", "width"), [("below", "0"), ("above", "298")])
+def test_a_bound_outside_the_chart_has_no_line(keeps: str, width: str) -> None:
+    root = parsed(step_histogram([0, 1], [Series("after", [1])], "x", [Mark(9, keeps, "9")]))
+    assert next(r for r in root if r.get("class") == "cut").get("width") == width
+    assert "rule" not in [r.get("class") for r in root]
 
 
 def test_whole_numbers_have_no_ticks_between_them() -> None:
@@ -88,7 +90,7 @@ def test_a_scatter_holds_every_point_inside_its_plot(pairs: list[tuple[float, fl
     dots = [p.get("d") or "" for p in root if p.get("class") == "dots"]
     points = re.findall(r"M([\d.]+) ([\d.]+)h0", "".join(dots))
     assert len(points) == len(pairs)
-    assert all(36 <= float(x) <= 254 and 6 <= float(y) <= 224 for x, y in points)
+    assert all(46 <= float(x) <= 254 and 6 <= float(y) <= 224 for x, y in points)
 
 
 @given(st.lists(st.integers(0, 10**9), max_size=6))
