@@ -26,7 +26,7 @@ from coyo_tools.words.config import DownloadSettings
 from coyo_tools.words.errors import SchemaError, SettingsConflict
 from coyo_tools.words.failures import FAILURES
 from coyo_tools.words.progress import Progress
-from tests.machinery.places import s3_server
+from tests.places import s3_server
 from tests.servers.pictures import PictureServer, picture
 from tests.servers.raw import RawServer, sends
 from tests.tables import coyo_table, write_parts
