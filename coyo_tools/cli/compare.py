@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from coyo_tools.verbs.compare import Comparison
 
 _HEAD = ("column", "rows", "equal", "mean", "mean abs.", "p99 abs.", "largest", "correlation")
+_FIRST = "an id: the first counts"
 _DRIFT = {"same": "same picture", "drifted": "drifted", "replaced": "replaced"}
 
 
@@ -98,13 +99,15 @@ def _number(value: float | None) -> str:
 
 def _remarks(found: Comparison) -> list[str]:
     said = {
-        "absent_from_source": "scored rows have no row in SOURCE",
-        "without_id": "scored rows have no id",
-        "duplicate_ids_in_scores": "rows of SCORES repeat an id: the first counts",
-        "duplicate_ids_in_source": "rows of SOURCE repeat an id: the first counts",
+        "absent_from_source": ("scored row has", "scored rows have", "no row in SOURCE"),
+        "without_id": ("scored row has", "scored rows have", "no id"),
+        "duplicate_ids_in_scores": ("row of SCORES repeats", "rows of SCORES repeat", _FIRST),
+        "duplicate_ids_in_source": ("row of SOURCE repeats", "rows of SOURCE repeat", _FIRST),
     }
     lines = [
-        f"{show.count(found.rows[key])} {text}" for key, text in said.items() if found.rows[key]
+        f"{show.count(found.rows[key])} {one if found.rows[key] == 1 else many} {what}"
+        for key, (one, many, what) in said.items()
+        if found.rows[key]
     ]
     notes = [f"{n}: {note}" for n, c in found.columns.items() for note in c["notes"]]
     return [*lines, *found.notes, *notes]

@@ -46,7 +46,8 @@ def command(
         _list(as_json)
         return
     if input is None or out is None:
-        raise click.UsageError("Missing " + ("argument 'INPUT'." if input is None else "'-o'."))
+        missing = "argument 'INPUT'" if input is None else "option '-o'"
+        raise click.UsageError(f"Missing {missing}.")
     from coyo_tools.verbs.score import score
 
     settings = settings_from(ScoreSettings, values)
@@ -90,7 +91,7 @@ def _text(result: ScoreResult) -> str:
     failed = sum(result.errors.values())
     if failed:
         classes = ", ".join(f"{name} {show.count(n)}" for name, n in result.errors.items())
-        lines.append(f"{show.count(failed)} pictures failed: {classes}")
+        lines.append(f"{_many(failed, 'picture')} failed: {classes}")
     lines.append(_ending(result))
     return "\n".join(lines)
 
@@ -100,13 +101,13 @@ def _ending(result: ScoreResult) -> str:
     if result.rows_per_s is not None:
         speed = f"{result.rows_per_s:,.1f} rows/s, {show.seconds(result.seconds)}"
     return (
-        f"{show.count(result.rows)} rows of {_files(result.units)}, {speed}: {result.out}"
+        f"{_many(result.rows, 'row')} of {_many(result.units, 'file')}, {speed}: {result.out}"
         f"   next: coyo compare {result.out} {result.input} -o comparison"
     )
 
 
-def _files(number: int) -> str:
-    return f"{show.count(number)} file{'' if number == 1 else 's'}"
+def _many(number: int, word: str) -> str:
+    return f"{show.count(number)} {word}{'' if number == 1 else 's'}"
 
 
 def _mean(mean: float | None) -> str:

@@ -1,0 +1,82 @@
+"""`coyo score` and `coyo compare` as a user types them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from coyo_tools.cli import main
+from coyo_tools.pieces.scores import BY_COLUMN
+from tests.tars import picture, sample, write_shards, write_tar
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as end:
+        main([str(argument) for argument in arguments])
+    out, err = capsys.readouterr()
+    return int(end.value.code or 0), out, err
+
+
+def test_scoring_prints_a_table_and_the_next_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_tar(
+        tmp_path / "s" / "00000.tar",
+        [sample(0), sample(1, data=picture()[:-300]), sample(2, caption=None)],
+    )
+    columns = ("-c", "image_phash", "-c", "word_count")
+    status, out, err = run(capsys, "score", tmp_path / "s", "-o", tmp_path / "o", *columns)
+    assert (status, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0].split() == ["column", "values", "nulls", "mean"]
+    assert lines[1].split() == ["image_phash", "2", "1"]
+    assert lines[2].split() == ["word_count", "2", "1", "2.000000"]
+    assert lines[3] == "1 picture failed: corrupt_image 1"
+    assert "3 rows of 1 file," in lines[4]
+    assert f"next: coyo compare {tmp_path / 'o'} {tmp_path / 's'} -o comparison" in lines[4]
+    _, out, _ = run(capsys, "score", tmp_path / "s", "-o", tmp_path / "o", *columns)
+    assert "was complete already" in out
+
+
+def test_json_is_one_document(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shards = write_shards(tmp_path / "s", 1, 2)
+    _, out, _ = run(capsys, "score", shards, "-o", tmp_path / "o", "-c", "word_count", "--json")
+    assert json.loads(out)["rows"] == 2
+    _, out, _ = run(capsys, "score", shards, "-o", tmp_path / "o2", "-c", "image_phash", "--json")
+    assert json.loads(out)["columns"][0]["mean"] is None
+
+
+def test_the_list_names_every_column(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = run(capsys, "score", "--list")
+    assert status == 0
+    assert all(name in out for name in BY_COLUMN)
+    _, out, _ = run(capsys, "score", "--list", "--json")
+    assert [row["column"] for row in json.loads(out)] == list(BY_COLUMN)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (("score",), 2, "Missing argument 'INPUT'"),
+        (("score", "x"), 2, "Missing option '-o'"),
+        (("score", "x", "-o", "y"), 1, "no column named"),
+        (("score", "x", "-o", "y", "-c", "image_phas"), 1, "did you mean 'image_phash'"),
+        (("score", "x", "-o", "y", "-c", "num_faces"), 1, "num_faces cannot be recomputed"),
+        (("score", "x", "-o", "y", "-c", "word_count"), 1, "x: no such file or folder"),
+        (("score", "x", "-o", "y", "-c", "word_count", "--batch-size", "0"), 2, "range"),
+        (("score", "x", "-o", "y", "-c", "word_count", "--device", "tpu"), 1, "'tpu' is no device"),
+        (("compare", "x"), 2, "SOURCE"),
+        (("compare", "x", "y", "-o", "z"), 1, "x: no such file or folder"),
+    ],
+)
+def test_mistakes_are_one_sentence(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], status: int, said: str
+) -> None:
+    found, out, err = run(capsys, *arguments)
+    assert found == status
+    assert out == ""
+    assert said in err
+    if status == 1:
+        assert err.count("\n") == 1

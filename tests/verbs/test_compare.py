@@ -1,0 +1,210 @@
+"""`compare` from folders to compare.json: figures, splits, refusals, the same bytes again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import coyo_tools
+from coyo_tools.machinery.manifest import digest_of_ids
+from coyo_tools.words.config import CompareSettings, ScoreSettings
+from coyo_tools.words.errors import (
+    ParityError,
+    SchemaError,
+    SettingsConflict,
+    SettingsError,
+    SourceError,
+)
+from tests.tars import FIRST_ID, write_shards
+
+ZERO, NEAR, FAR, OTHER = "0" * 16, "00000000000000ff", "000000000000ffff", "f" * 16
+
+
+def write(path: Path, **columns: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table(columns), path, row_group_size=2)
+    return path
+
+
+@pytest.fixture
+def scores(tmp_path: Path) -> Path:
+    return write(
+        tmp_path / "scores.parquet",
+        id=[1, 2, 3, 4, 5],
+        key=list("abcde"),
+        image_phash=[ZERO, ZERO, ZERO, ZERO, None],
+        clip_similarity_vitb32=pa.array([0.1, 0.2, 0.3, 0.4, 0.5], pa.float32()),
+        word_count=pa.array([1, 2, 3, 4, None], pa.int32()),
+        error=pa.array([None] * 5, pa.string()),
+    )
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return write(
+        tmp_path / "meta" / "p.parquet",
+        id=[4, 3, 2, 1, 9],
+        text=["t"] * 5,
+        image_phash=[OTHER, FAR, NEAR, ZERO, ZERO],
+        clip_similarity_vitb32=[0.9, 0.3, 0.2, 0.1, 0.0],  # a copy through JSON: float64
+        word_count=pa.array([4, 3, 3, 1, 1], pa.int64()),
+        watermark_score=[0.0] * 5,
+    ).parent
+
+
+def test_figures(scores: Path, source: Path, tmp_path: Path) -> None:
+    found = coyo_tools.compare(scores, source, tmp_path / "out")
+    assert found.rows == {
+        "scores": 5,
+        "joined": 4,
+        "absent_from_source": 1,
+        "without_id": 0,
+        "duplicate_ids_in_scores": 0,
+        "duplicate_ids_in_source": 0,
+    }
+    assert list(found.columns) == ["image_phash", "clip_similarity_vitb32", "word_count"]
+    assert found.drift == {"same": 2, "drifted": 1, "replaced": 1, "unknown": 0}
+    phash = found.columns["image_phash"]
+    assert (phash["rows"], phash["equal"], phash["same_picture"]) == (4, 0.25, 0.5)
+    clip = found.columns["clip_similarity_vitb32"]
+    assert clip["precision"] == "float16"
+    assert clip["rows"] == 4
+    assert clip["equal"] == 0.75  # 0.1, 0.2 and 0.3 are the same float16
+    assert clip["largest_difference"] == pytest.approx(0.5)
+    assert clip["by_drift"]["replaced"]["mean_difference"] == pytest.approx(-0.5)
+    assert clip["by_drift"]["same"]["rows"] == 2
+    assert clip["by_drift"]["unknown"]["equal"] is None
+    words = found.columns["word_count"]
+    assert (words["precision"], words["rows"], words["equal_rows"]) == ("integer", 4, 3)
+    assert words["by_drift"] == {}  # a column of the text does not care about the picture
+
+
+def test_files(scores: Path, source: Path, tmp_path: Path) -> None:
+    found = coyo_tools.compare(scores, source, tmp_path / "out")
+    document = json.loads((tmp_path / "out" / "compare.json").read_text())
+    assert document == {
+        "rows": found.rows,
+        "drift": found.drift,
+        "columns": found.columns,
+        "notes": found.notes,
+    }
+    worst = pq.read_table(tmp_path / "out" / "differences.parquet").to_pylist()
+    clip = [row for row in worst if row["column"] == "clip_similarity_vitb32"]
+    assert clip[0]["id"] == 4
+    assert clip[0]["drift"] == "replaced"
+    assert float(clip[0]["stored"]) == pytest.approx(0.9)
+    hashes = [(r["stored"], r["difference"]) for r in worst if r["column"] == "image_phash"]
+    assert hashes == [(OTHER, 64), (FAR, 16), (NEAR, 8)]
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert manifest["files"] == ["compare.json", "differences.parquet"]
+    assert [entry["side"] for entry in manifest["inputs"]] == ["scores", "source"]
+    assert manifest["digest"] == digest_of_ids([np.array([1, 2, 3, 4])])
+
+
+def test_again_gives_the_same_bytes_and_does_nothing(
+    scores: Path, source: Path, tmp_path: Path
+) -> None:
+    coyo_tools.compare(scores, source, tmp_path / "a")
+    coyo_tools.compare(scores, source, tmp_path / "b")
+    for name in ("compare.json", "differences.parquet", "manifest.json"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    before = (tmp_path / "a" / "compare.json").stat().st_mtime_ns
+    again = coyo_tools.compare(scores, source, tmp_path / "a")
+    assert (tmp_path / "a" / "compare.json").stat().st_mtime_ns == before
+    assert again.rows["joined"] == 4
+
+
+def test_columns_can_be_chosen(scores: Path, source: Path, tmp_path: Path) -> None:
+    found = coyo_tools.compare(
+        scores, source, tmp_path / "out", CompareSettings(columns=("clip_similarity_vitb32",))
+    )
+    assert list(found.columns) == ["clip_similarity_vitb32"]
+    assert found.drift["replaced"] == 1  # the hashes are read all the same
+    with pytest.raises(SettingsConflict, match="columns was"):
+        coyo_tools.compare(scores, source, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("column", "said"),
+    [
+        ("word_cnt", "did you mean 'word_count'"),
+        ("watermark_score", "never published"),
+        ("text_length", "'text_length' is not a column that both sides have"),
+    ],
+)
+def test_a_column_that_is_not_on_both_sides(
+    scores: Path, source: Path, tmp_path: Path, column: str, said: str
+) -> None:
+    with pytest.raises(SettingsError, match=said):
+        coyo_tools.compare(scores, source, tmp_path / "out", CompareSettings(columns=(column,)))
+    assert not (tmp_path / "out").exists()
+
+
+def test_nothing_in_common_is_named(scores: Path, tmp_path: Path) -> None:
+    other = write(tmp_path / "o.parquet", id=[1], width=pa.array([3], pa.int32()))
+    with pytest.raises(SchemaError, match="has none of the columns"):
+        coyo_tools.compare(scores, other, tmp_path / "out")
+    strangers = write(tmp_path / "s.parquet", id=[77], word_count=pa.array([3], pa.int32()))
+    with pytest.raises(SourceError, match="there is nothing to compare"):
+        coyo_tools.compare(scores, strangers, tmp_path / "out")
+
+
+def test_the_hash_of_the_original_decides_where_it_is_known(scores: Path, tmp_path: Path) -> None:
+    """Resizing moved the recomputed hash, but what was fetched is the published picture."""
+    shards = write(
+        tmp_path / "shards.parquet",
+        id=[1, 2],
+        image_phash=[FAR, ZERO],
+        image_phash_now=[FAR, OTHER],
+        clip_similarity_vitb32=[0.1, 0.2],
+    )
+    found = coyo_tools.compare(scores, shards, tmp_path / "out")
+    assert found.drift == {"same": 1, "drifted": 0, "replaced": 1, "unknown": 0}
+
+
+def test_a_limit_for_ci(scores: Path, source: Path, tmp_path: Path) -> None:
+    found = coyo_tools.compare(scores, source, tmp_path / "out")
+    found.check(1.0)
+    with pytest.raises(
+        ParityError, match=r"clip_similarity_vitb32: mean absolute difference 0\.125"
+    ):
+        found.check(0.01)
+
+
+def test_scores_of_shards_against_their_metadata(tmp_path: Path) -> None:
+    shards = write_shards(tmp_path / "shards", 2, 3)
+    columns = ("word_count", "text_length", "image_phash")
+    coyo_tools.score(shards, tmp_path / "scores", ScoreSettings(columns=columns))
+    meta = write(
+        tmp_path / "meta" / "p.parquet",
+        id=[FIRST_ID + n for n in range(6)] + [FIRST_ID],
+        text_length=pa.array([len(f"picture number {n}") + n for n in range(6)] + [0], pa.int32()),
+        word_count=pa.array([3] * 7, pa.int32()),
+    )
+    found = coyo_tools.compare(tmp_path / "scores", meta, tmp_path / "out")
+    assert list(found.columns) == ["word_count", "text_length"]
+    assert all(column["equal"] == 1.0 for column in found.columns.values())
+    assert found.rows["duplicate_ids_in_source"] == 1
+    assert found.drift["unknown"] == 6
+
+
+def test_the_scores_own_run_is_quoted(tmp_path: Path) -> None:
+    from coyo_tools.machinery.manifest import Manifest
+    from coyo_tools.verbs.compare import _notes
+
+    run = Manifest(
+        "score",
+        {"precision": "fp16"},
+        [],
+        result={"pictures": {"resize": "keep_ratio", "image_size": 256}},
+    )
+    resized, half = _notes(run)
+    assert "resized to 256 px (keep_ratio)" in resized
+    assert "fp16" in half
+    assert _notes(None) == []
