@@ -16,6 +16,7 @@ from coyo_tools.words.errors import CorruptFile, SettingsError, SourceError, Sou
 from coyo_tools.words.failures import FAILURES
 from tests.browser import browser, opened
 from tests.pieces.report import folders
+from tests.servers.s3 import s3_server
 
 ALL = ("subset", "shards", "scores")
 
@@ -294,3 +295,19 @@ CONTRAST = """(() => {
 def test_it_prints(chromium: Any, made: Path) -> None:
     with opened(chromium, made / "report.html") as seen:
         assert seen.page.pdf().startswith(b"%PDF")
+
+
+def test_folders_and_page_may_lie_in_an_object_store(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsspec = pytest.importorskip("fsspec")
+    pytest.importorskip("s3fs", reason="the extra s3 is not installed")
+    with s3_server(monkeypatch):
+        fs = fsspec.filesystem("s3")
+        for name in ALL:
+            fs.put(str(made / name), f"bucket/{name}", recursive=True)
+        result = report([f"s3://bucket/{name}" for name in ALL], "s3://bucket/out/page.html")
+        remote = fs.cat_file("bucket/out/page.html")
+    assert result.pictures == 60
+    report([made / name for name in ALL], tmp_path / "page.html")
+    assert remote == (tmp_path / "page.html").read_bytes()
