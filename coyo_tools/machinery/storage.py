@@ -142,6 +142,10 @@ class Folder(ABC):
     def clean(self) -> None:
         """Remove what an interrupted run left under temporary names."""
 
+    @abstractmethod
+    def remove_if_empty(self) -> None:
+        """Remove the folder where it holds nothing but the lock; called while that is held."""
+
     def write_bytes(self, name: str, data: bytes) -> None:
         """Write the whole file or nothing. Raises StorageError."""
         with self.stage(name) as path, storage_errors(self.url_of(name)):
@@ -246,6 +250,13 @@ class LocalFolder(Folder):
                     with storage_errors(self.url):
                         Path(folder, name).unlink(missing_ok=True)
 
+    def remove_if_empty(self) -> None:
+        """Remove the lock and the folder; whatever else is in it keeps both."""
+        if [p.name for p in self.path.iterdir()] == [LOCK]:
+            with storage_errors(self.url):
+                (self.path / LOCK).unlink()
+                self.path.rmdir()
+
 
 def _flush(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
@@ -298,6 +309,9 @@ class RemoteFolder(Folder):
 
     def clean(self) -> None:
         """Nothing to do: an upload that was cut off left no object."""
+
+    def remove_if_empty(self) -> None:
+        """Nothing to do: a prefix is gone with its last object."""
 
     def _path(self, name: str) -> str:
         return f"{self._root.rstrip('/')}/{name}"

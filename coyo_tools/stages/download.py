@@ -15,7 +15,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,10 +23,11 @@ from typing import TYPE_CHECKING, Any
 from coyo_tools.machinery.storage import folder_at
 from coyo_tools.pieces import shards
 from coyo_tools.pieces.blocklist import BlockList
-from coyo_tools.pieces.rows import Outcome, Rows
+from coyo_tools.pieces.rows import Outcome
+from coyo_tools.stages.open_shard import OpenShard, ShardUnit
 from coyo_tools.words.config import DownloadSettings
 from coyo_tools.words.errors import CoyoError
-from coyo_tools.words.failures import FAILURES, SUCCESS, Failure
+from coyo_tools.words.failures import FAILURES, Failure
 
 if TYPE_CHECKING:
     from coyo_tools.pieces.careful import CarefulDecoder
@@ -35,27 +36,11 @@ if TYPE_CHECKING:
 OPEN_SHARDS = 8  # a worker's shards under way at once; more than one only for stragglers
 BACKOFF_S = 0.5  # before the first retry; doubled for each further one
 LONGEST_BACKOFF_S = 30.0
+_WAITING = 8  # rows lined up for each connection, so that a busy host's do not fill the line
 _GLANCE_S = 0.1  # how often a shard looks whether another one that it needs is done
 _TELL_S = 0.5  # between two progress events
 
 Emit = Callable[[Any], None]
-
-
-@dataclass(frozen=True, eq=False)
-class ShardUnit:
-    """One shard to make. first_row: number of its first row in the whole input.
-
-    table: its rows under the shard's column names, as an arrow IPC stream. repeats: row in the
-    shard to the first row of the whole input that has the same url. again: the shard is there,
-    and rows worth it are fetched again. attempt: counts from 1.
-    """
-
-    number: int
-    first_row: int
-    table: bytes = field(repr=False)
-    repeats: Mapping[int, int] = field(default_factory=dict, repr=False)
-    again: bool = False
-    attempt: int = 1
 
 
 @dataclass(frozen=True)
@@ -93,80 +78,11 @@ class Download:
                 thread.join()
 
 
-class _Shard:
-    """A shard under way: what is left of it, and which rows wait for which."""
-
-    def __init__(self, unit: ShardUnit, work: Download, careful: CarefulDecoder | None) -> None:
-        import pyarrow as pa
-
-        self.unit, self.careful = unit, careful
-        table = pa.ipc.open_stream(unit.table).read_all()
-        self.rows = Rows(table, with_phash=work.settings.verify_phash)
-        suffix = shards.NEXT if unit.again else ""
-        folder = folder_at(work.out)
-        self.writer = shards.ShardWriter(folder, unit.number, self.rows, suffix=suffix)
-        self.started_at = time.time()
-        self.lock = threading.Lock()
-        self.left = len(self.rows)
-        self.followers: dict[int, list[int]] = {}
-        self.elsewhere: dict[int, int] = {}
-        self.fetch: list[int] = []
-        kept = _keep(work, self) if unit.again else set()
-        self._sort_rows(kept)
-
-    def _sort_rows(self, kept: set[int]) -> None:
-        """Who is fetched, who follows a row of this shard, who one of another shard."""
-        first_row, urls = self.unit.first_row, self.rows.urls
-        for row in range(len(self.rows)):
-            if row in kept:
-                continue
-            owner = self.unit.repeats.get(row, first_row + row)
-            if owner < first_row:
-                self.elsewhere[row] = owner
-            elif owner != first_row + row and self._same(row, owner - first_row, kept):
-                self.followers.setdefault(owner - first_row, []).append(row)
-            else:
-                self.fetch.append(row)
-        self.urls = urls
-
-    def _same(self, row: int, owner: int, kept: set[int]) -> bool:
-        """Equal hashes are not yet equal urls; and a row that is not fetched leads nobody."""
-        return self.rows.urls[row] == self.rows.urls[owner] and owner not in kept
-
-    def add(self, row: int, outcome: Outcome) -> int:
-        """Write a row and those that follow it; gives the number of rows."""
-        group = [row, *self.followers.get(row, ())]
-        for each in group:
-            self.writer.add(each, outcome)
-        with self.lock:
-            self.left -= len(group)
-        return len(group)
-
-
-def _keep(work: Download, shard: _Shard) -> set[int]:
-    """Copy from the shard as it is what need not be fetched again; gives those rows."""
-    old = shards.open_shard(folder_at(work.out), shard.unit.number)
-    nth = old.nth_success()
-    records = old.table.select(list(shard.rows.own_names)).to_pylist()
-    kept = set()
-    with old.tar() as handle:
-        for row, own in enumerate(records):
-            if own["status"] == SUCCESS:
-                shard.writer.add_blob(row, own, old.blob(handle, int(nth[row])))
-            elif not FAILURES[own["error"]].retry:
-                shard.writer.add_blob(row, own, b"")
-            else:
-                continue
-            kept.add(row)
-    shard.left -= len(kept)
-    return kept
-
-
 @dataclass(frozen=True)
 class _Job:
     """A row to fetch. tries: how many there have been."""
 
-    shard: _Shard
+    shard: OpenShard
     row: int
     tries: int = 0
 
@@ -209,12 +125,12 @@ class _Line:
 
         self._loop, self._main = asyncio.get_running_loop(), asyncio.current_task()
         self._queue: HostQueue[_Job] = HostQueue(
-            2 * self._settings.connections, self._settings.per_host
+            _WAITING * self._settings.connections, self._settings.per_host
         )
         self._room = asyncio.Semaphore(OPEN_SHARDS)
         self._idle = asyncio.Event()
         self._idle.set()
-        self._alive: set[_Shard] = set()
+        self._alive: set[OpenShard] = set()
         self._decoders = ThreadPoolExecutor(self._work.threads, thread_name_prefix="decode")
         self._files = ThreadPoolExecutor(2, thread_name_prefix="files")
         self._asking = ThreadPoolExecutor(1, thread_name_prefix="units")
@@ -265,7 +181,7 @@ class _Line:
         await self._idle.wait()
         self._queue.close()
 
-    def _begin(self, unit: ShardUnit) -> _Shard:
+    def _begin(self, unit: ShardUnit) -> OpenShard:
         """Open the shard; carefully, where a worker died while it was open before."""
         from coyo_tools.pieces.careful import CarefulDecoder
 
@@ -274,7 +190,12 @@ class _Line:
         if mark.exists():
             self._careful = careful = self._careful or CarefulDecoder(self._settings)
         mark.touch()
-        return _Shard(unit, self._work, careful)
+        return OpenShard(
+            unit,
+            self._work.out,
+            with_phash=self._settings.verify_phash,
+            careful=careful,
+        )
 
     async def _connection(self) -> None:
         """One of the connections: fetch the next row whose host has room."""
@@ -305,7 +226,7 @@ class _Line:
         asyncio.get_running_loop().call_later(wait, self._queue.put_now, host, later)
         return None
 
-    async def _add(self, shard: _Shard, row: int, result: bytes | Failure | Outcome) -> None:
+    async def _add(self, shard: OpenShard, row: int, result: bytes | Failure | Outcome) -> None:
         """Decode and write a row in a thread; publish the shard with its last row."""
         loop = asyncio.get_running_loop()
         rows, outcome = await loop.run_in_executor(
@@ -316,7 +237,7 @@ class _Line:
         self._told["bytes"] += len(result) if isinstance(result, bytes) else 0
         await self._finish_if_done(shard)
 
-    async def _finish_if_done(self, shard: _Shard) -> None:
+    async def _finish_if_done(self, shard: OpenShard) -> None:
         if shard.left or shard not in self._alive:
             return
         self._alive.remove(shard)
@@ -328,7 +249,7 @@ class _Line:
         if not self._alive:
             self._idle.set()
 
-    async def _copy(self, shard: _Shard) -> None:
+    async def _copy(self, shard: OpenShard) -> None:
         """Rows whose url an earlier shard has: take over what came of it there."""
         loop = asyncio.get_running_loop()
         by_owner: dict[int, dict[int, int]] = {}
@@ -377,7 +298,7 @@ def _first(group: BaseExceptionGroup[Any]) -> BaseException:
 
 
 def _pack(
-    shard: _Shard,
+    shard: OpenShard,
     row: int,
     result: bytes | Failure | Outcome,
     settings: DownloadSettings,
@@ -410,7 +331,7 @@ def _outcomes_of(
     return {row: found[at] for row, at in wanted.items()}
 
 
-def _publish(shard: _Shard, work: Download) -> dict[str, Any]:
+def _publish(shard: OpenShard, work: Download) -> dict[str, Any]:
     """Finish the shard's files and leave a mark for those that wait for it."""
     ended_at = time.time()
     times = {

@@ -16,7 +16,8 @@ from coyo_tools.machinery.manifest import MANIFEST, Run, begin, digest_of_ids, t
 from coyo_tools.machinery.storage import Folder, folder_at, read_bytes
 from coyo_tools.pieces import blocklist, shards, source
 from coyo_tools.pieces.plan import Plan, Reader
-from coyo_tools.stages.download import Download, ShardUnit
+from coyo_tools.stages.download import Download
+from coyo_tools.stages.open_shard import ShardUnit
 from coyo_tools.words.config import DownloadSettings, as_json
 from coyo_tools.words.errors import SchemaError, SourceError
 from coyo_tools.words.failures import FAILURES

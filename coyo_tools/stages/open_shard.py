@@ -1,0 +1,104 @@
+"""One shard on its way: which of its rows are fetched, and which take over from others."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from coyo_tools.machinery.storage import folder_at
+from coyo_tools.pieces import shards
+from coyo_tools.pieces.rows import Outcome, Rows
+from coyo_tools.words.failures import FAILURES, SUCCESS
+
+if TYPE_CHECKING:
+    from coyo_tools.pieces.careful import CarefulDecoder
+
+
+@dataclass(frozen=True, eq=False)
+class ShardUnit:
+    """One shard to make. first_row: number of its first row in the whole input.
+
+    table: its rows under the shard's column names, as an arrow IPC stream. repeats: row in the
+    shard to the first row of the whole input that has the same url. again: the shard is there,
+    and rows worth it are fetched again. attempt: counts from 1.
+    """
+
+    number: int
+    first_row: int
+    table: bytes = field(repr=False)
+    repeats: Mapping[int, int] = field(default_factory=dict, repr=False)
+    again: bool = False
+    attempt: int = 1
+
+
+class OpenShard:
+    """A shard under way: what is left of it, and which rows wait for which."""
+
+    def __init__(
+        self, unit: ShardUnit, out: str, *, with_phash: bool, careful: CarefulDecoder | None
+    ) -> None:
+        import pyarrow as pa
+
+        self.unit, self.careful = unit, careful
+        table = pa.ipc.open_stream(unit.table).read_all()
+        self.rows = Rows(table, with_phash=with_phash)
+        suffix = shards.NEXT if unit.again else ""
+        folder = folder_at(out)
+        self.writer = shards.ShardWriter(folder, unit.number, self.rows, suffix=suffix)
+        self.started_at = time.time()
+        self.lock = threading.Lock()
+        self.left = len(self.rows)
+        self.followers: dict[int, list[int]] = {}
+        self.elsewhere: dict[int, int] = {}
+        self.fetch: list[int] = []
+        kept = _keep(self, out) if unit.again else set()
+        self._sort_rows(kept)
+
+    def _sort_rows(self, kept: set[int]) -> None:
+        """Who is fetched, who follows a row of this shard, who one of another shard."""
+        first_row = self.unit.first_row
+        for row in range(len(self.rows)):
+            if row in kept:
+                continue
+            owner = self.unit.repeats.get(row, first_row + row)
+            if owner < first_row:
+                self.elsewhere[row] = owner
+            elif owner != first_row + row and self._same(row, owner - first_row, kept):
+                self.followers.setdefault(owner - first_row, []).append(row)
+            else:
+                self.fetch.append(row)
+
+    def _same(self, row: int, owner: int, kept: set[int]) -> bool:
+        """Equal hashes are not yet equal urls; and a row that is not fetched leads nobody."""
+        return self.rows.urls[row] == self.rows.urls[owner] and owner not in kept
+
+    def add(self, row: int, outcome: Outcome) -> int:
+        """Write a row and those that follow it; gives the number of rows."""
+        group = [row, *self.followers.get(row, ())]
+        for each in group:
+            self.writer.add(each, outcome)
+        with self.lock:
+            self.left -= len(group)
+        return len(group)
+
+
+def _keep(shard: OpenShard, out: str) -> set[int]:
+    """Copy from the shard as it is what need not be fetched again; gives those rows."""
+    old = shards.open_shard(folder_at(out), shard.unit.number)
+    nth = old.nth_success()
+    records = old.table.select(list(shard.rows.own_names)).to_pylist()
+    kept = set()
+    with old.tar() as handle:
+        for row, own in enumerate(records):
+            if own["status"] == SUCCESS:
+                shard.writer.add_blob(row, own, old.blob(handle, int(nth[row])))
+            elif not FAILURES[own["error"]].retry:
+                shard.writer.add_blob(row, own, b"")
+            else:
+                continue
+            kept.add(row)
+    shard.left -= len(kept)
+    return kept
