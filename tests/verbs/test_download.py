@@ -26,9 +26,9 @@ from coyo_tools.words.config import DownloadSettings
 from coyo_tools.words.errors import SchemaError, SettingsConflict
 from coyo_tools.words.failures import FAILURES
 from coyo_tools.words.progress import Progress
-from tests.places import s3_server
 from tests.servers.pictures import PictureServer, picture
 from tests.servers.raw import RawServer, sends
+from tests.servers.s3 import s3_server
 from tests.tables import coyo_table, write_parts
 
 
