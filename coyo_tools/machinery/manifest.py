@@ -154,8 +154,17 @@ def begin(
             yield Run(folder, found, done=found.complete)
         except BaseException:
             with contextlib.suppress(CoyoError):  # the first error is the one to tell
-                folder.clean()  # what stopped workers left takes space on a disk that may be full
+                _tidy(folder)
             raise
+
+
+def _tidy(folder: Folder) -> None:
+    """After a failed run: temporary files take space on a disk that may be full, and a folder in
+    which nothing came to be should not keep the next run from using its name."""
+    folder.clean()
+    if folder.names() == [MANIFEST]:
+        folder.delete(MANIFEST)
+        folder.remove_if_empty()
 
 
 def _check(folder: Folder, wanted: Manifest, overwrite: bool) -> Manifest | None:
