@@ -15,7 +15,6 @@ from coyo_tools.pieces.report.figures import share as percent
 from coyo_tools.pieces.report.figures import tick
 from coyo_tools.pieces.report.markup import Html, tag
 
-
 _SMALLEST = 1e-200  # a span below it is none: floats have no room for steps within
 
 

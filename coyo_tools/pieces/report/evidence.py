@@ -93,6 +93,15 @@ def shard_stems(folder: Folder) -> list[str]:
     return [match.group(1) for match in found if match]
 
 
+def outcomes_of(output: Output) -> Counter[str]:
+    """Rows by outcome: as the manifest has them, or added up from the shards' stats."""
+    if output.manifest is not None and "by_error" in output.manifest.result:
+        result = output.manifest.result
+        return Counter({SUCCESS: int(result["successes"]), **result["by_error"]})
+    folder = folder_at(output.url)
+    return outcomes(folder, shard_stems(folder))
+
+
 def outcomes(folder: Folder, stems: Sequence[str]) -> Counter[str]:
     """Rows by outcome, from the shards' stats: success, failure classes, or img2dataset's words.
 

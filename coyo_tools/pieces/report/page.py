@@ -221,8 +221,11 @@ def _of_shards(view: ShardsView, suffix: str) -> Sections:
 
 
 def _of_scores(view: ScoresView, suffix: str) -> Sections:
+    failed = ", ".join(f"{name} {count(rows)}" for name, rows in view.errors.items())
     lead = _paragraphs(
-        f"{count(view.rows)} rows were scored again from what was fetched.", view.sampled
+        f"{count(view.rows)} rows were scored again from what was fetched.",
+        f"Without a score: {failed}." if failed else None,
+        view.sampled,
     )
     title = _named("Scores", view.output.name, suffix)
     yield _section(f"scores{suffix}", title, lead, part_scores.scores(view))

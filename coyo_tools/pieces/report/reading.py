@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 _NOT_A_MEASURE = frozenset(("id", "key"))
 _MOST_PICTURE_BYTES = 12_000_000
+_MOST_PARTS = 256
 
 
 def numeric_columns(parts: Sequence[OpenPart]) -> list[str]:
@@ -93,16 +94,21 @@ def sampled(sides: Sequence[tuple[str, Sample]]) -> str:
     return f"Read: {'; '.join(words)}, in whole row groups spread evenly."
 
 
+def open_some(output: Output) -> list[OpenPart]:
+    """The output's parts; of very many some, spread evenly: each costs a request where remote."""
+    found = find(output.url, schema="coyo")
+    return replace(found, parts=tuple(spread(found.parts, _MOST_PARTS))).open_all()
+
+
 def read_shards(output: Output, max_rows: int) -> ShardsView:
-    """Outcomes from the shards' stats, sizes and drift from a sample of their rows."""
-    folder = folder_at(output.url)
-    found = evidence.outcomes(folder, evidence.shard_stems(folder))
-    parts = find(output.url, schema="coyo").open_all()
-    sizes, drift, read = _sizes_and_drift(parts, max_rows)
+    """Outcomes of all rows, sizes and drift from a sample of them."""
+    found = evidence.outcomes_of(output)
     successes = found.pop(SUCCESS, 0)
+    rows = successes + sum(found.values())
+    sizes, drift, read = _sizes_and_drift(open_some(output), rows, max_rows)
     return ShardsView(
         output,
-        rows=successes + sum(found.values()),
+        rows=rows,
         successes=successes,
         errors={name: rows for name, rows in found.items() if rows},
         sizes=sizes,
@@ -115,7 +121,7 @@ _SIZES = ("original_width", "original_height", "width", "height")
 
 
 def _sizes_and_drift(
-    parts: Sequence[OpenPart], max_rows: int
+    parts: Sequence[OpenPart], rows: int, max_rows: int
 ) -> tuple[tuple[ColumnView, ...], Mapping[str, int], str]:
     import numpy as np
 
@@ -130,7 +136,6 @@ def _sizes_and_drift(
                 lists[name].append(good.column(name).drop_null().to_numpy())
         if "drift" in good.column_names:
             drift.update(str(kind or "unknown") for kind in good.column("drift").to_pylist())
-    rows = sum(part.rows for part in parts)
     arrays = {n: np.concatenate(v) if v else np.empty(0, np.int64) for n, v in lists.items()}
     return (
         _size_views(arrays, rows, rows_read),
@@ -177,17 +182,16 @@ def _size_views(
 
 
 def read_scores(output: Output, max_rows: int) -> ScoresView:
-    """The recomputed columns, sampled, and how many rows have an error."""
-    parts = find(output.url, schema="coyo").open_all()
-    read = sample(parts, numeric_columns(parts), max_rows)
-    errors: Counter[str] = Counter()
-    for table in tables(parts, ["error"], max_rows):
-        errors.update(e for e in table.column("error").to_pylist() if e is not None)
+    """The recomputed columns, sampled; rows and errors from the manifest."""
+    assert output.manifest is not None
+    result = output.manifest.result
+    parts = open_some(output)
+    read = replace(sample(parts, numeric_columns(parts), max_rows), rows=int(result["rows"]))
     sides = [("after", "recomputed", read)]
     return ScoresView(
         output,
         rows=read.rows,
-        errors=dict(errors),
+        errors={name: int(rows) for name, rows in result["errors"].items()},
         columns=tuple(column_view(name, sides) for name in read.columns),
         sampled=sampled([("the scores", read)]),
     )

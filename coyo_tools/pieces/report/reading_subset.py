@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from coyo_tools.machinery.manifest import Manifest
@@ -10,7 +11,7 @@ from coyo_tools.pieces.report import evidence
 from coyo_tools.pieces.report.charts import Mark
 from coyo_tools.pieces.report.histograms import Sample, sample
 from coyo_tools.pieces.report.part_about import source_url
-from coyo_tools.pieces.report.reading import column_view, numeric_columns, sampled
+from coyo_tools.pieces.report.reading import column_view, numeric_columns, open_some, sampled
 from coyo_tools.pieces.report.views import Output, SubsetView
 from coyo_tools.pieces.rules import KINDS, RuleKind
 from coyo_tools.pieces.source import OpenPart, find
@@ -20,19 +21,19 @@ from coyo_tools.words.errors import CoyoError
 def read_subset(output: Output, max_rows: int) -> SubsetView:
     """The funnel from the manifest; columns sampled here and, where still there, in the source."""
     assert output.manifest is not None
-    parts = find(output.url, schema="coyo").open_all()
+    result = output.manifest.result
+    parts = open_some(output)
     names = numeric_columns(parts)
-    after = sample(parts, names, max_rows)
+    after = replace(sample(parts, names, max_rows), rows=int(result["rows_out"]))
     before, why = _before(output.manifest, names, max_rows)
     sides = [("before", "source", before)] if before else []
     sides.append(("after", "kept", after))
     marks = marks_of(output.manifest.settings.get("rules") or ())
-    result = output.manifest.result
     return SubsetView(
         output,
         rows_in=int(result["rows_in"]),
         rows_out=int(result["rows_out"]),
-        bytes_out=int(result.get("bytes_out") or sum(part.part.bytes for part in parts)),
+        bytes_out=int(result["bytes_out"]),
         steps=evidence.steps(result),
         columns=tuple(column_view(name, _with(sides, name), marks.get(name, ())) for name in names),
         sampled=f"{sampled([(label, read) for _, label, read in sides])} {why}".strip(),

@@ -122,7 +122,17 @@ def _begun(folder: Path, command: str, manifest: bool = True) -> Iterator[list[s
         return
     with begin(folder_at(folder), command, {}, []) as run:
         yield names
-        run.finish({}, names, None)
+        run.finish(_result(folder), names, None)
+
+
+def _result(folder: Path) -> dict[str, Any]:
+    """The counts that a finished run leaves, from its files."""
+    rows = sum(pq.read_metadata(path).num_rows for path in folder.glob("*.parquet"))
+    stats = [json.loads(path.read_text()) for path in folder.glob("*_stats.json")]
+    if not stats:
+        return {"rows": rows, "errors": {}}
+    by_error = {name: sum(s["errors"].get(name, 0) for s in stats) for name in ERRORS}
+    return {"rows": rows, "successes": sum(s["successes"] for s in stats), "by_error": by_error}
 
 
 ERRORS = ("http_404", "timeout", "not_an_image")
