@@ -239,6 +239,10 @@ class LocalFolder(Folder):
                 # Some network file systems have no locks; then the user has to take care.
                 if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
                     raise _storage_error(error, self.url) from error
+            if not _is_at(handle.fileno(), self.path / LOCK):
+                raise FolderBusy(
+                    "another run has just removed this folder", where=self.url, todo="run it again"
+                )
             yield
 
     def clean(self) -> None:
@@ -256,6 +260,14 @@ class LocalFolder(Folder):
             with storage_errors(self.url):
                 (self.path / LOCK).unlink()
                 self.path.rmdir()
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Whether the open file is the one at `path`: a lock on a removed file keeps no one out."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _flush(path: Path) -> None:

@@ -106,6 +106,16 @@ def test_tuples_and_lists_are_the_same_settings(tmp_path: Path) -> None:
         assert run.done
 
 
+def test_a_run_that_fails_later_leaves_what_it_finished_and_no_temporary_file(
+    tmp_path: Path,
+) -> None:
+    with contextlib.suppress(KeyError), _begun(tmp_path) as run:
+        run.folder.write_bytes("a.parquet", b"data")
+        (tmp_path / ".b.parquet.0123abcd.coyo-tmp").touch()  # a worker's, stopped
+        raise KeyError
+    assert sorted(os.listdir(tmp_path)) == [".coyo.lock", "a.parquet", MANIFEST]
+
+
 # Refusals name the difference and touch nothing.
 
 CONFLICTS: dict[str, tuple[Mapping[str, Any], str]] = {

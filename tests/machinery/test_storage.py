@@ -230,6 +230,29 @@ def test_a_killed_process_frees_its_lock(tmp_path: Path) -> None:
             pass
 
 
+def test_a_lock_on_a_removed_file_is_no_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fcntl
+
+    folder = folder_at(tmp_path)
+    lock = fcntl.flock
+    monkeypatch.setattr(fcntl, "flock", lambda *a: (os.unlink(tmp_path / storage.LOCK), lock(*a)))
+    with pytest.raises(FolderBusy, match="has just removed this folder; run it again"):
+        folder.lock().__enter__()
+
+
+def test_an_empty_folder_is_removed_and_no_other(tmp_path: Path) -> None:
+    for name, stays in (("empty", False), ("used", True)):
+        folder = folder_at(tmp_path / name)
+        folder.create()
+        with folder.lock():
+            if stays:
+                (tmp_path / name / "thesis.tex").touch()
+            folder.remove_if_empty()
+        assert (tmp_path / name).exists() == stays
+
+
 def test_the_data_is_flushed_before_the_rename_and_the_name_after(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
