@@ -129,6 +129,16 @@ def test_any_of_the_folders_alone_makes_a_page(
     assert len(result.sections) > 1
 
 
+def test_shares_are_of_a_folders_own_rows(made: Path, tmp_path: Path) -> None:
+    rows = folders.metadata(tmp_path / "metadata", rows=30)
+    folders.shards(tmp_path / "shards", rows)
+    report([made / "subset", tmp_path / "shards"], tmp_path / "page.html")
+    said = Page((tmp_path / "page.html").read_text("utf-8")).text
+    assert "30urls asked for" in said
+    result = json.loads((tmp_path / "shards" / "manifest.json").read_text())["result"]
+    assert f"{result['successes']}pictures fetched{100 * result['successes'] / 30:.2f}" in said
+
+
 def test_several_folders_of_a_kind_are_told_apart(made: Path, tmp_path: Path) -> None:
     shutil.copytree(made / "subset", tmp_path / "other")
     result = report([made / "subset", tmp_path / "other"], tmp_path / "page.html")

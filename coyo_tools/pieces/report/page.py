@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from importlib.resources import files
+from typing import TypeVar
 
 from coyo_tools.pieces.report import (
     part_about,
@@ -29,6 +31,8 @@ from coyo_tools.pieces.report.views import (
     ShardsView,
     SubsetView,
 )
+
+View = TypeVar("View")
 
 
 def render(view: ReportView) -> bytes:
@@ -96,39 +100,61 @@ def _header(view: ReportView, sections: list[tuple[str, str, Html]]) -> Html:
     )
 
 
-def _stages(view: ReportView) -> list[tuple[str, int, str]]:
-    """(label, amount, what it is a share of) along the data's way."""
-    stages: list[tuple[str, int, str]] = []
-    if view.subsets:
-        first = view.subsets[0]
-        stages += [
-            ("rows in the source", first.rows_in, ""),
-            ("rows kept", first.rows_out, "of the source"),
-        ]
-    if view.shards:
-        if not view.subsets:
-            stages.append(("urls asked for", view.shards[0].rows, ""))
-        stages.append(("pictures fetched", view.shards[0].successes, "of the urls"))
+@dataclass(frozen=True)
+class _Stage:
+    """One figure of the summary. part: what share of what, in words; "" where of nothing."""
+
+    label: str
+    amount: int
+    part: str = ""
+
+
+def _stages(view: ReportView) -> list[_Stage]:
+    """Along the data's way. Folders of different runs may stand side by side: a share is of the
+    folder's own rows, and what was asked for is said where it is not what was kept."""
+    stages: list[_Stage] = []
+    subset, shards = _first(view.subsets), _first(view.shards)
+    if subset:
+        kept = f"{share(subset.rows_out, subset.rows_in)} of the source"
+        stages += [_Stage("rows in the source", subset.rows_in)]
+        stages += [_Stage("rows kept", subset.rows_out, kept)]
+    if shards:
+        if subset is None or shards.rows != subset.rows_out:
+            stages.append(_Stage("urls asked for", shards.rows))
+        fetched = f"{share(shards.successes, shards.rows)} of the urls"
+        stages.append(_Stage("pictures fetched", shards.successes, fetched))
     if view.scores:
         scores = view.scores[0]
         scored = scores.rows - sum(scores.errors.values())
-        stages.append(("rows scored", scored, "of the pictures" if view.shards else ""))
+        same = shards is not None and scores.rows == shards.successes
+        part = f"{share(scored, scores.rows)} of the pictures" if same else ""
+        stages.append(_Stage("rows scored", scored, part))
     return stages
 
 
+def _first(views: Sequence[View]) -> View | None:
+    return views[0] if views else None
+
+
 def _summary(view: ReportView) -> Html | None:
+    """The figures, and a band that narrows with them where each is of the one before."""
     stages = _stages(view)
     if len(stages) < 2:
         return None
-    cells = []
-    for i, (label, amount, of) in enumerate(stages):
-        part = f"{share(amount, stages[i - 1][1])} {of}" if of else "\u00a0"
-        words = [tag("b", count(amount)), tag("span", label), tag("small", part)]
-        cells.append(tag("li", *words))
-    said = ", then ".join(f"{count(amount)} {label}" for label, amount, _ in stages)
-    drawn = flow([amount for _, amount, _ in stages], f"A band that narrows: {said}")
-    numbers = tag("ol", *cells, class_=f"stages of{len(stages)}")
-    return tag("div", numbers, drawn, class_="summary")
+    cells = [
+        tag(
+            "li",
+            tag("b", count(stage.amount)),
+            tag("span", stage.label),
+            tag("small", stage.part or "\u00a0"),
+        )
+        for stage in stages
+    ]
+    amounts = [stage.amount for stage in stages]
+    said = ", then ".join(f"{count(stage.amount)} {stage.label}" for stage in stages)
+    narrows = amounts == sorted(amounts, reverse=True)
+    drawn = flow(amounts, f"A band that narrows: {said}") if narrows else None
+    return tag("div", tag("ol", *cells, class_="stages"), drawn, class_="summary")
 
 
 Sections = Iterable[tuple[str, str, Html]]
