@@ -27,6 +27,7 @@ AGENT = "coyo-tools"  # the product token that robots.txt and X-Robots-Tag may n
 MAX_REDIRECTS = 10
 LONGEST_RETRY_AFTER_S = 60.0
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
+_SUCCESS = frozenset((200, 203))
 _NAMED_STATUS = frozenset((401, 403, 404, 410, 429))
 _DRAIN_BYTES = 1 << 16  # an error page up to this size is read, to keep the connection
 _ROBOTS_BYTES = 500 * 1024  # RFC 9309, 2.5
@@ -88,13 +89,14 @@ class Fetcher:
 
     async def __aenter__(self) -> Self:
         guarded = not self.settings.allow_private_addresses
+        self._resolver = self.resolver or Resolver()
         connector = aiohttp.TCPConnector(
             limit=self.settings.connections,
             limit_per_host=self.settings.per_host,
             ttl_dns_cache=_DNS_TTL_S,
             dns_cache_max_size=100_000,
             keepalive_timeout=_KEEPALIVE_S,
-            resolver=self.resolver or Resolver(),
+            resolver=self._resolver,
             socket_factory=addresses.guarded_socket if guarded else None,
         )
         self._session = aiohttp.ClientSession(
@@ -103,7 +105,7 @@ class Fetcher:
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={
                 "User-Agent": user_agent(self.settings),
-                "Accept": "image/*,*/*;q=0.8",
+                "Accept": "*/*",  # naming formats makes some servers convert the picture
                 "Accept-Encoding": "identity",
             },
             timeout=aiohttp.ClientTimeout(total=None),  # the deadline is set in `fetch`
@@ -116,6 +118,7 @@ class Fetcher:
             task.cancel()
         await asyncio.gather(*self._robots.values(), return_exceptions=True)
         await self._session.close()
+        await self._resolver.close()
 
     async def fetch(self, url: str | None) -> Fetched | Refused:
         """One try, redirects and body included, within the deadline."""
@@ -174,7 +177,7 @@ class Fetcher:
                 if directive is not None:
                     await _drain(answer)
                     return Refused(Failure("opt_out", f"X-Robots-Tag: {directive}"))
-            if answer.status != 200:
+            if answer.status not in _SUCCESS:
                 await _drain(answer)
                 return _refused(answer.status, answer.headers)
             return await _body(answer, self.settings.max_bytes)
