@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from coyo_tools.machinery.storage import filesystem, is_remote, local_path, storage_errors
 from coyo_tools.pieces.binding import target_type
 from coyo_tools.pieces.parts import MAGIC, OpenPart, does_not_fit, first_line
-from coyo_tools.words.errors import CorruptFile, SchemaError, SourceError
+from coyo_tools.words.errors import CorruptFile, RuleError, SchemaError, SourceError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -181,10 +181,14 @@ def reading(bite: Bite) -> Iterator[None]:
     try:
         yield
     except pl.exceptions.InvalidOperationError as error:
-        if "conversion" not in str(error):
-            raise
-        raise _misfit(bite, error) from error
-    except (pl.exceptions.ComputeError, pl.exceptions.PanicException) as error:
+        if "conversion" in str(error):
+            raise _misfit(bite, error) from error
+        raise RuleError(
+            f"a rule cannot be evaluated: {first_line(error)}",
+            where=where,
+            todo="put it in other words, or convert the column",
+        ) from error
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise CorruptFile(
             f"{_groups(bite)} cannot be read: {first_line(error)}",
             where=where,

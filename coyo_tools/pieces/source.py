@@ -105,7 +105,9 @@ def _part(url: str, name: str, info: Mapping[str, Any]) -> Part:
 
 def _globbed(url: str) -> tuple[Part, ...]:
     fs, path = filesystem(url)
-    found = {p: i for p, i in fs.glob(path, detail=True).items() if i["type"] == "file"}
+    matching = fs.glob(path, detail=True).items()
+    # As in a shell, a star stands for no hidden file: a half-written one is hidden, for instance.
+    found = {p: i for p, i in matching if i["type"] == "file" and PurePosixPath(p).name[0] != "."}
     if not found:
         raise SourceNotFound("no file matches", where=url, todo="check the pattern")
     return _parts(url, found)

@@ -1,0 +1,70 @@
+"""filter with a real S3 server on either side."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import coyo_tools
+from coyo_tools import FilterSettings
+from coyo_tools.words.errors import CorruptFile, SourceNotFound
+from tests.metadata import ids_in, metadata, write_parts
+from tests.servers.s3 import s3_server
+
+
+@pytest.fixture
+def bucket(monkeypatch, tmp_path):
+    with s3_server(monkeypatch):
+        import s3fs
+
+        fs = s3fs.S3FileSystem()
+        write_parts(tmp_path / "m", [metadata(800, 1), metadata(700, 2)], row_group_size=300)
+        fs.put(str(tmp_path / "m"), "bucket/metadata", recursive=True)
+        yield fs
+
+
+def test_from_s3_to_s3_gives_what_local_files_give(bucket, tmp_path):
+    here = coyo_tools.filter(tmp_path / "m", tmp_path / "s", min_clip_l14=0.25)
+    there = coyo_tools.filter("s3://bucket/metadata", "s3://bucket/subset", min_clip_l14=0.25)
+    assert (there.funnel, there.digest, there.bytes) == (here.funnel, here.digest, here.bytes)
+    names = sorted(path.rsplit("/", 1)[-1] for path in bucket.ls("bucket/subset"))
+    assert names == ["manifest.json", "part-0.parquet", "part-1.parquet", "runs.jsonl"]
+    for name in ("part-0.parquet", "part-1.parquet"):
+        assert bucket.cat_file(f"bucket/subset/{name}") == (tmp_path / "s" / name).read_bytes()
+    seen = coyo_tools.inspect("s3://bucket/subset")
+    assert (seen.rows, seen.made_by) == (here.rows_out, "filter")
+
+
+@pytest.mark.parametrize("columns", [None, ("url",)])
+def test_a_part_that_is_missing_on_s3_is_made_again(bucket, columns):
+    wanted = FilterSettings(columns=columns)
+    first = coyo_tools.filter("s3://bucket/metadata", "s3://bucket/s", wanted, max_watermark=0.3)
+    before = bucket.cat_file("bucket/s/part-1.parquet")
+    kept = bucket.info("bucket/s/part-0.parquet")["LastModified"]
+    bucket.rm_file("bucket/s/part-1.parquet")
+    again = coyo_tools.filter("s3://bucket/metadata", "s3://bucket/s", wanted, max_watermark=0.3)
+    assert (again.digest, again.bytes) == (first.digest, first.bytes)
+    assert bucket.cat_file("bucket/s/part-1.parquet") == before
+    bucket.invalidate_cache()
+    assert bucket.info("bucket/s/part-0.parquet")["LastModified"] == kept
+    done = coyo_tools.filter("s3://bucket/metadata", "s3://bucket/s", wanted, max_watermark=0.3)
+    assert done.complete_before
+
+
+def test_mixed_sides_and_globs(bucket, tmp_path):
+    down = coyo_tools.filter("s3://bucket/metadata/part-[0].parquet", tmp_path / "s", max_faces=0)
+    assert down.rows_in == 800
+    up = coyo_tools.filter(tmp_path / "s", "s3://bucket/up", min_side=300)
+    assert up.rows_in == down.rows_out == len(ids_in(tmp_path / "s"))
+    manifest = json.loads(bucket.cat_file("bucket/up/manifest.json"))
+    assert manifest["complete"] is True
+
+
+def test_faults_on_s3_are_sentences(bucket, tmp_path):
+    with pytest.raises(SourceNotFound, match="s3://bucket/nowhere"):
+        coyo_tools.filter("s3://bucket/nowhere", tmp_path / "s")
+    data = bucket.cat_file("bucket/metadata/part-1.parquet")
+    bucket.pipe_file("bucket/metadata/part-1.parquet", data[:-9])
+    with pytest.raises(CorruptFile, match=r"part-1\.parquet: is truncated"):
+        coyo_tools.filter("s3://bucket/metadata", tmp_path / "s")
