@@ -162,7 +162,7 @@ Sections = Iterable[tuple[str, str, Html]]
 
 def _sections(view: ReportView) -> Sections:
     """(anchor, title, element) of every section that has something to show."""
-    yield _section("about", "What this is", part_about.LEAD, part_about.about(view))
+    yield _section("about", "What this is", part_about.lead(view), part_about.about(view))
     for i, subset in enumerate(view.subsets):
         yield from _of_subset(subset, _suffix(i, view.subsets))
     for i, shards in enumerate(view.shards):

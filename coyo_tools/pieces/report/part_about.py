@@ -10,7 +10,12 @@ from coyo_tools.pieces.report.figures import count, size
 from coyo_tools.pieces.report.markup import Html, from_the_web, join, tag
 from coyo_tools.pieces.report.views import Output, ReportView
 
-LEAD = tag("p", "The same inputs and settings give the same bytes and the same digest of ids.")
+
+def lead(view: ReportView) -> Html | None:
+    """What a manifest promises, where there is one."""
+    if not any(output.manifest for output in view.outputs):
+        return None
+    return tag("p", "The same inputs and settings give the same bytes and the same digest of ids.")
 
 
 def about(view: ReportView) -> Html:

@@ -27,13 +27,18 @@ CAPTION_COLUMNS = {
     "nsfw_score_opennsfw2": "NSFW",
 }
 _MOST_LINES = 5
+_MOST_OUTCOMES = 40  # more than there are classes; img2dataset's messages have no end
 
 
 def outcomes(view: ShardsView) -> Html:
     """Fetched and failed rows by class, the most frequent first."""
     ranked = sorted(view.errors.items(), key=lambda item: (-item[1], item[0]))
     rows = [_outcome("success", "fetched, decoded and stored", view.successes, view.rows, "kept")]
-    rows += [_outcome(n, _meaning(n), rows_, view.rows, _kind(n)) for n, rows_ in ranked]
+    shown, others = ranked[:_MOST_OUTCOMES], ranked[_MOST_OUTCOMES:]
+    rows += [_outcome(n, _meaning(n), rows_, view.rows, _kind(n)) for n, rows_ in shown]
+    if others:
+        name = f"{count(len(others))} other messages"
+        rows.append(_outcome(name, "", sum(n for _, n in others), view.rows, "dropped"))
     return tag(
         "div",
         table("Outcome of every row", ["outcome", "rows", "share"], rows),
