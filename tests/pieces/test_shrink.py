@@ -1,0 +1,92 @@
+"""Shrinking is Pillow's resize, bit for bit, for any size and content."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from coyo_tools.pieces import shrink as module
+from coyo_tools.pieces.shrink import shrink
+
+
+def pillows(pixels: np.ndarray) -> np.ndarray:
+    return np.asarray(Image.fromarray(pixels).resize((32, 32), Image.Resampling.LANCZOS))
+
+
+def rows_of_pillow(pixels: np.ndarray) -> np.ndarray:
+    narrow = Image.fromarray(pixels).resize((32, len(pixels)), Image.Resampling.LANCZOS)
+    return np.asarray(narrow)
+
+
+def content(kind: str, width: int, height: int, seed: int) -> np.ndarray:
+    """Noise, hard edges, a ramp, blocks, or nearly flat: what rounding edges are made of."""
+    noise = np.random.default_rng(seed)
+    pixels = noise.integers(0, 256, (height, width), np.uint8)
+    match kind:
+        case "edges":
+            return np.where(pixels > 127, 255, 0).astype(np.uint8)
+        case "ramp":
+            return np.broadcast_to(np.linspace(0, 255, width), (height, width)).astype(np.uint8)
+        case "blocks":
+            return np.kron(pixels[: height // 8 + 1, : width // 8 + 1], np.ones((8, 8), np.uint8))[
+                :height, :width
+            ]
+        case "flat":
+            return np.full((height, width), seed % 256, np.uint8)
+        case "nearly flat":
+            return (seed % 255 + (pixels > 250)).astype(np.uint8)
+    return pixels
+
+
+KINDS = st.sampled_from(["noise", "edges", "ramp", "blocks", "flat", "nearly flat"])
+
+
+def test_the_installed_pillow_is_reproduced() -> None:
+    assert module._agrees_with_pillow()
+
+
+@given(KINDS, st.integers(1, 900), st.integers(1, 900), st.integers(0, 2**31))
+@settings(max_examples=400, deadline=None)
+def test_any_picture(kind: str, width: int, height: int, seed: int) -> None:
+    pixels = content(kind, width, height, seed)
+    assert np.array_equal(shrink(Image.fromarray(pixels)), pillows(pixels))
+
+
+@given(KINDS, st.integers(64, 2500), st.integers(1, 60), st.integers(0, 2**31))
+@settings(max_examples=300, deadline=None)
+def test_any_row(kind: str, width: int, height: int, seed: int) -> None:
+    """Before the second pass could round a difference away."""
+    pixels = content(kind, width, height, seed)
+    assert np.array_equal(module._rows(pixels), rows_of_pillow(pixels))
+
+
+@given(st.integers(64, 4000))
+@settings(max_examples=200, deadline=None)
+def test_weights_are_pillows_own(width: int) -> None:
+    """A row with a single white pixel reads the weights off the result."""
+    for at in (0, width // 3, width - 1):
+        pixels = np.zeros((1, width), np.uint8)
+        pixels[0, at] = 255
+        assert np.array_equal(module._rows(pixels), rows_of_pillow(pixels))
+
+
+def test_values_within_the_error_of_a_rounding_edge_are_computed_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Without the second look some pixel would differ: the look is what makes it exact."""
+    monkeypatch.setattr(module, "_again", lambda *_: None)
+    wrong = 0
+    for seed in range(40):
+        pixels = content("edges", 1999, 300, seed)
+        wrong += int((module._rows(pixels) != rows_of_pillow(pixels)).sum())
+    assert wrong > 0
+
+
+def test_another_pillow_does_the_work_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_agrees_with_pillow", lambda: False)
+    monkeypatch.setattr(module, "_rows", lambda _: pytest.fail("not for this Pillow"))
+    pixels = content("noise", 200, 100, 1)
+    assert np.array_equal(shrink(Image.fromarray(pixels)), pillows(pixels))
