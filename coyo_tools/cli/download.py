@@ -68,8 +68,9 @@ def tell(result: DownloadResult) -> None:
     lines.append(["all rows", show.count(result.rows), "", ""])
     click.echo(show.table(["outcome", "rows", "share", ""], lines, left=(0, 3)))
     rate = result.rows / result.seconds if result.seconds else 0.0
+    shards = "1 shard" if result.shards == 1 else f"{show.count(result.shards)} shards"
     click.echo(
-        f"stored {show.count(result.successes)} pictures in {show.count(result.shards)} shards, "
+        f"stored {show.count(result.successes)} pictures in {shards}, "
         f"{show.size(result.bytes)}, {show.seconds(result.seconds)} ({rate:,.0f} rows/s): "
         f"{result.out}   next: coyo score {result.out} -o scores -c image_phash"
     )
