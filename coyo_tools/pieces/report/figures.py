@@ -49,8 +49,8 @@ def _significant(number: float, digits: int) -> str:
     if number == 0:
         return "0"
     power = math.floor(math.log10(abs(number)))
-    if power < -4:
-        return f"{number:.1e}".replace("e-0", "e-").replace("e-", "e\u2212")
+    if power < -digits:
+        return f"{number:.{max(0, digits - 3)}e}".replace("e-0", "e-").replace("e-", "e\u2212")
     return f"{number:,.{max(0, min(digits, digits - 1 - power))}f}"
 
 
