@@ -7,6 +7,7 @@ followed here, so that every hop is checked; the address check is made on the so
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import email.utils
 import time
 import zlib
@@ -30,6 +31,7 @@ _REDIRECTS = frozenset((301, 302, 303, 307, 308))
 _SUCCESS = frozenset((200, 203))
 _NAMED_STATUS = frozenset((401, 403, 404, 410, 429))
 _DRAIN_BYTES = 1 << 16  # an error page up to this size is read, to keep the connection
+_DRAIN_S = 0.5
 _ROBOTS_BYTES = 500 * 1024  # RFC 9309, 2.5
 _KEEPALIVE_S = 15.0
 _DNS_TTL_S = 600
@@ -172,14 +174,14 @@ class Fetcher:
             if answer.status in _REDIRECTS:
                 await _drain(answer)
                 return _redirect(target, answer.headers.get("Location"))
+            if answer.status not in _SUCCESS:
+                await _drain(answer)
+                return _refused(answer.status, answer.headers)
             if self.settings.honor_opt_out:
                 directive = robots.opt_out(answer.headers.getall("X-Robots-Tag", []), AGENT)
                 if directive is not None:
                     await _drain(answer)
                     return Refused(Failure("opt_out", f"X-Robots-Tag: {directive}"))
-            if answer.status not in _SUCCESS:
-                await _drain(answer)
-                return _refused(answer.status, answer.headers)
             return await _body(answer, self.settings.max_bytes)
 
     async def _ask_robots(self, target: URL) -> Refused | None:
@@ -210,8 +212,12 @@ class Fetcher:
 async def _drain(answer: aiohttp.ClientResponse) -> None:
     """Read a small body nobody needs, so that the connection can be used again."""
     length = answer.content_length
-    if length is not None and length <= _DRAIN_BYTES:
-        await answer.read()
+    if length is None or length > _DRAIN_BYTES:
+        return
+    # Where it does not come, the answer is known all the same, and the connection is closed.
+    with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
+        async with asyncio.timeout(_DRAIN_S):
+            await answer.read()
 
 
 def _redirect(target: URL, location: str | None) -> URL | Refused:

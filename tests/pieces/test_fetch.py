@@ -117,6 +117,15 @@ HOSTILE = {
         sends(body(b"picture", "X-Robots-Tag: nofollow", "X-Robots-Tag: noimageai")),
         "opt_out",
     ),
+    "/404-cut": (sends(b"HTTP/1.1 404 Gone\r\nContent-Length: 50\r\n\r\ncut"), "http_404"),
+    "/404-drip": (
+        drips(b"HTTP/1.1 404 Gone\r\nContent-Length: 5000\r\n\r\n", b"x", 0.05),
+        "http_404",
+    ),
+    "/gone-and-no-ai": (
+        sends(body(b"x", "X-Robots-Tag: noai", status="404 Not Found")),
+        "http_404",
+    ),
     "/no-ai-other": (sends(body(b"picture", "X-Robots-Tag: otherbot: noai")), None),
 }
 
