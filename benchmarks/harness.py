@@ -7,17 +7,17 @@ interleaved (a, b, c, a, b, c, ...) so that a slow minute of the machine hits ev
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import platform
 import signal
 import statistics
 import subprocess
+import sys
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 
 @dataclass(frozen=True)
@@ -105,44 +105,49 @@ def run_once(
     timeout_s: float = 1800,
 ) -> Run:
     """One process from start to exit. Raises RuntimeError where it fails or takes too long."""
-    with tempfile.TemporaryFile() as output:
-        started = time.perf_counter()
+    reading, writing = os.pipe()
+    with tempfile.TemporaryFile() as output, open(reading) as report:
         process = subprocess.Popen(
-            list(command),
+            [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(writing), *command],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             env={**os.environ, **(env or {})},
             cwd=cwd,
+            pass_fds=[writing],
             start_new_session=True,
         )
-        status, usage = _wait(process.pid, timeout_s)
-        wall_s = time.perf_counter() - started
-        process.returncode = os.waitstatus_to_exitcode(status)  # we reaped it, not Popen
-        if process.returncode:
-            output.seek(max(0, output.tell() - 4000))
-            said = output.read().decode(errors="replace")
-            raise RuntimeError(f"{' '.join(command)}: exit {process.returncode}\n{said}")
-    scale = 1e6 if platform.system() == "Darwin" else 1e3  # ru_maxrss: bytes there, KiB here
-    peak_mb = usage.ru_maxrss / scale * (1 if platform.system() == "Darwin" else 1.024)
-    return Run(wall_s, usage.ru_utime + usage.ru_stime, peak_mb)
+        os.close(writing)
+        try:
+            process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        said = report.read()
+        status, *figures = json.loads(said) if said else [process.returncode or 1, 0, 0, 0]
+        if status:
+            output.seek(max(0, output.seek(0, os.SEEK_END) - 4000))
+            words = output.read().decode(errors="replace")
+            raise RuntimeError(f"{' '.join(command)}: exit {status}\n{words}")
+    wall_s, cpu_s, peak = figures
+    unit = 1 if platform.system() == "Darwin" else 1024  # ru_maxrss: bytes there, KiB here
+    return Run(wall_s, cpu_s, peak * unit / 1e6)
 
 
-def _wait(pid: int, timeout_s: float) -> tuple[int, Any]:
-    """os.wait4 with a deadline, after which the command's whole session is killed."""
-
-    def too_late(*_: object) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(pid, signal.SIGKILL)
-
-    earlier = signal.signal(signal.SIGALRM, too_late)
-    signal.setitimer(signal.ITIMER_REAL, timeout_s)
-    try:
-        _, status, usage = os.wait4(pid, 0)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, earlier)
-    return status, usage
+# The kernel counts to a new process the memory of the one that starts it, until it has become
+# its own program: so a small interpreter starts the command, not whoever runs the benchmark.
+_LAUNCHER = """
+import json, os, sys, time
+report, command = int(sys.argv[1]), sys.argv[2:]
+os.set_inheritable(report, False)
+started = time.perf_counter()
+process = os.posix_spawnp(command[0], command, os.environ)
+_, status, usage = os.wait4(process, 0)
+wall_s = time.perf_counter() - started
+cpu_s = usage.ru_utime + usage.ru_stime
+figures = [os.waitstatus_to_exitcode(status), wall_s, cpu_s, usage.ru_maxrss]
+os.write(report, json.dumps(figures).encode())
+"""
 
 
 def markdown_table(

@@ -4,7 +4,8 @@ sqlglot parses (DuckDB's dialect), so that names, positions and everything that 
 one row can be told; the tree is then translated here, node by node, and what is not
 translated is refused. Handing the regenerated SQL to `polars.sql_expr` was tried and is not enough:
 polars compares NaN as the largest value, takes `1/0`, `%` and LIKE its own way, and names errors
-after its own plan. Measured on 3 million rows, both ways cost the same.
+after its own plan. On 3 million rows the two differ by less than a millisecond for numbers, and
+for text this one is not the slower.
 
 Meaning: SQL's three-valued logic. A NaN counts as null, so no comparison with either is true, not
 even under NOT; IS NULL finds both, isnan() only NaN. A number is compared in the column's own type:

@@ -19,6 +19,8 @@ from hypothesis import strategies as st
 
 import coyo_tools
 from coyo_tools import FilterSettings
+from coyo_tools.pieces.bites import bites
+from coyo_tools.stages import filter as stage
 from coyo_tools.verbs import filter as verb
 from coyo_tools.words.errors import (
     CorruptFile,
@@ -60,6 +62,14 @@ def nasty(rows: int, seed: int) -> pa.Table:
             values[at] = choices[draw.integers(len(choices))]
         table = table.set_column(index, field, pa.array(values, field.type))
     return table
+
+
+@pytest.fixture(autouse=True, scope="module")
+def small_bites():
+    """Several bites a part, as large parts have."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stage, "bites", lambda part: bites(part, 150))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -133,10 +143,11 @@ others = st.sampled_from(
 
 
 @settings(max_examples=200, deadline=None)
-@given(recipe=st.lists(values | others, max_size=4))
-def test_random_recipes_agree_with_duckdb(source, duck, tmp_path_factory, recipe):
+@given(recipe=st.lists(values | others, max_size=4), workers=st.sampled_from([1, 4]))
+def test_random_recipes_agree_with_duckdb(source, duck, tmp_path_factory, recipe, workers):
     out = tmp_path_factory.mktemp("out")
-    result = coyo_tools.filter(source, out / "s", FilterSettings(rules=tuple(recipe)))
+    asked = FilterSettings(rules=tuple(recipe), workers=workers)
+    result = coyo_tools.filter(source, out / "s", asked)
     conditions = [in_sql(rule) for rule in recipe]
     every = " AND ".join(f"({c})" for c, _ in conditions) or "TRUE"
     wanted = duck.execute(f"SELECT id FROM rows WHERE {every} ORDER BY row").fetchall()
@@ -384,9 +395,6 @@ def test_odd_names_and_equal_names_in_subfolders(tmp_path):
 
 
 def test_row_groups_of_the_output_are_of_one_size(tmp_path, monkeypatch):
-    from coyo_tools.pieces import bites
-    from coyo_tools.stages import filter as stage
-
     monkeypatch.setattr(stage, "ROW_GROUP_ROWS", 100)
     write_parts(tmp_path / "m", [metadata(1000)], row_group_size=37)
     coyo_tools.filter(tmp_path / "m", tmp_path / "s", min_clip_l14=0.25)
@@ -394,9 +402,10 @@ def test_row_groups_of_the_output_are_of_one_size(tmp_path, monkeypatch):
     sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
     assert set(sizes[:-1]) == {100}
     assert 0 < sizes[-1] <= 100
-    monkeypatch.setattr(bites, "bites", lambda part: bites.bites(part, 37))
-    coyo_tools.filter(tmp_path / "m", tmp_path / "t", min_clip_l14=0.25)
-    assert bytes_of(tmp_path / "s") == bytes_of(tmp_path / "t")  # however it was bitten
+    for rows in (1, 111, 5000):  # one bite a row group, several, and one for all
+        monkeypatch.setattr(stage, "bites", lambda part, rows=rows: bites(part, rows))
+        coyo_tools.filter(tmp_path / "m", tmp_path / f"{rows}", min_clip_l14=0.25)
+        assert bytes_of(tmp_path / "s") == bytes_of(tmp_path / f"{rows}")
 
 
 def test_only_the_first_files(source, tmp_path):
