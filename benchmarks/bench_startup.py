@@ -39,7 +39,6 @@ def main() -> None:
     figures = compare(commands(), runs=args.runs, env={"NO_ALBUMENTATIONS_UPDATE": "1"})
     body = (
         f"{markdown_table(figures)}\n\n"
-        "A peak at the first line's is the script's own: the kernel counts from before exec.\n"
         f"{machine()}; {versions('coyo-tools', 'click', 'img2dataset')}."
     )
     print(body)
