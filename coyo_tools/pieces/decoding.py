@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import io
+import threading
 import warnings
 from collections.abc import Iterator
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from coyo_tools.words.failures import Failure
 
 if TYPE_CHECKING:
+    import numpy as np
     from PIL import Image
 
 
 _SAMPLINGS = ("444", "422", "420")  # those that the check below covers
+_KEPT_BYTES = 1 << 26
+_kept = threading.local()
 
 
 def decode(data: bytes) -> Image.Image | Failure:
@@ -38,9 +42,7 @@ def decode(data: bytes) -> Image.Image | Failure:
         raise
     except Exception as error:  # noqa: BLE001  on broken bytes Pillow's plugins raise anything
         return Failure("corrupt_image", _line(error))
-    if isinstance(image.info.get("transparency"), bytes):
-        del image.info["transparency"]  # Pillow would advise RGBA at each conversion
-    return image
+    return without_palette_alpha(image)
 
 
 def open_picture(data: bytes) -> Image.Image:
@@ -51,27 +53,68 @@ def open_picture(data: bytes) -> Image.Image:
     from PIL import Image
 
     image: Image.Image = Image.open(io.BytesIO(data))
-    if image.format in ("JPEG", "MPO") and image.mode == "RGB" and _jpeg_agrees():
-        fast = _simplejpeg(data, image.size)
-        if fast is not None:
-            return fast
+    pixels = _jpeg_pixels(data, image)
+    if pixels is not None:
+        return Image.frombytes("RGB", image.size, pixels, "raw", "RGBX")
     image.load()
     return image
 
 
-def _simplejpeg(data: bytes, size: tuple[int, int]) -> Image.Image | None:
-    """The picture, or None where it is better left to Pillow: odd kinds and damaged ones."""
-    import simplejpeg
+def open_grey(data: bytes) -> Image.Image:
+    """`open_picture(data).convert("L")`, without the copy of the colours between."""
     from PIL import Image
+
+    image: Image.Image = Image.open(io.BytesIO(data))
+    pixels = _jpeg_pixels(data, image)
+    if pixels is not None:
+        return Image.frombuffer("RGBX", image.size, pixels, "raw", "RGBX", 0, 1).convert("L")
+    image.load()
+    return without_palette_alpha(image).convert("L")
+
+
+def without_palette_alpha(image: Image.Image) -> Image.Image:
+    """The same pixels without a palette's transparency, which Pillow would remark on."""
+    if not isinstance(image.info.get("transparency"), bytes):
+        return image
+    image = image.copy()
+    del image.info["transparency"]
+    return image
+
+
+def _jpeg_pixels(data: bytes, image: Image.Image) -> np.ndarray[Any, np.dtype[np.uint8]] | None:
+    """RGBX pixels of a plain JPEG that Pillow has opened, in a buffer of this thread's; or None."""
+    if image.format not in ("JPEG", "MPO") or image.mode != "RGB" or not _jpeg_agrees():
+        return None
+    return _simplejpeg(data, image.size)
+
+
+def _simplejpeg(data: bytes, size: tuple[int, int]) -> np.ndarray[Any, np.dtype[np.uint8]] | None:
+    """RGBX pixels, or None where the picture is better left to Pillow: odd kinds, damaged ones."""
+    import simplejpeg
 
     try:
         height, width, colours, sampling = simplejpeg.decode_jpeg_header(data)
         if (width, height) != size or colours != "YCbCr" or sampling not in _SAMPLINGS:
             return None
-        pixels = simplejpeg.decode_jpeg(data, "RGBX")
+        found: np.ndarray[Any, np.dtype[np.uint8]] = simplejpeg.decode_jpeg(
+            data, "RGBX", buffer=_buffer(4 * width * height)
+        )
     except ValueError:
         return None
-    return Image.frombytes("RGB", size, pixels, "raw", "RGBX")
+    return found
+
+
+def _buffer(size: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Memory that the thread keeps: fresh pages for every picture cost as much as decoding it."""
+    import numpy as np
+
+    kept: np.ndarray[Any, np.dtype[np.uint8]] | None = getattr(_kept, "buffer", None)
+    if kept is not None and len(kept) >= size:
+        return kept[:size]
+    fresh = np.empty(size, np.uint8)
+    if size <= _KEPT_BYTES:
+        _kept.buffer = fresh
+    return fresh
 
 
 @cache
@@ -91,7 +134,8 @@ def _jpeg_agrees() -> bool:
             buffer, "JPEG", quality=80, subsampling=sampling, progressive=progressive
         )
         found = _simplejpeg(buffer.getvalue(), (67, 53))
-        if found is None or not np.array_equal(np.asarray(found), np.asarray(Image.open(buffer))):
+        expected = np.asarray(Image.open(buffer))
+        if found is None or not np.array_equal(found[:, :, :3], expected):
             return False
     return True
 

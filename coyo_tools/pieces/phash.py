@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from coyo_tools.pieces.decoding import open_picture
+from coyo_tools.pieces.decoding import open_grey, without_palette_alpha
 from coyo_tools.pieces.shrink import shrink
 
 if TYPE_CHECKING:
@@ -27,11 +27,7 @@ def phash_hex(image: Image.Image) -> str:
 
     Raises what Pillow raises where the picture does not decode.
     """
-    if isinstance(image.info.get("transparency"), bytes):
-        # Pillow would advise RGBA; the published hashes are of what it gives without.
-        image = image.copy()
-        del image.info["transparency"]
-    return _hash(shrink(image.convert("L")))
+    return _hash(shrink(without_palette_alpha(image).convert("L")))
 
 
 def _hash(pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> str:
@@ -45,7 +41,7 @@ def _hash(pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> str:
 
 def phash_of_bytes(data: bytes) -> str:
     """The hash of an encoded picture. Raises what Pillow raises where it does not decode."""
-    return phash_hex(open_picture(data))
+    return _hash(shrink(open_grey(data)))
 
 
 def distance(a: str, b: str) -> int:

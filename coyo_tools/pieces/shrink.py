@@ -27,7 +27,9 @@ SIDE = 32  # px
 _NARROWEST = 2 * SIDE  # px; below, there is nothing to win
 _FRACTION_BITS = 22
 _SUPPORT = 3.0  # of the Lanczos window, in output px
+_DOUBT = 1e-6  # of a rounding edge, in units of a weight; numpy's sine errs by 1e-8 of that
 _GROUPS = 4  # of output columns: each reads only its part of a row
+_AT_ONCE = 64  # rows that are computed again together
 _PRODUCT = 1 << 18  # multiplications; BLAS runs larger products in threads of its own
 
 
@@ -37,8 +39,7 @@ class _Group(NamedTuple):
     first: int
     start: int
     stop: int
-    weights: Array  # float64, exact
-    rough: Array  # the same as float32, exact too
+    weights: Array  # float32, which holds multiples of 2^-22 exactly
     error: float  # bound on the error of a float32 sum
 
 
@@ -75,11 +76,11 @@ def _rows(pixels: Array) -> Array:
     groups = _groups(pixels.shape[1])
     sums = np.empty((len(pixels), SIDE), np.float32)
     for group in groups:
-        rows = max(1, _PRODUCT // group.rough.size)
-        columns = slice(group.first, group.first + group.rough.shape[1])
+        rows = max(1, _PRODUCT // group.weights.size)
+        columns = slice(group.first, group.first + group.weights.shape[1])
         for top in range(0, len(pixels), rows):
             band = pixels[top : top + rows, group.start : group.stop].astype(np.float32)
-            np.matmul(band, group.rough, out=sums[top : top + rows, columns])
+            np.matmul(band, group.weights, out=sums[top : top + rows, columns])
     sums += np.float32(0.5)
     floors = np.floor(sums)
     above = sums - floors
@@ -94,11 +95,12 @@ def _again(pixels: Array, groups: list[_Group], floors: Array, unsure: Array) ->
     import numpy as np
 
     for group in groups:
-        for column in range(group.weights.shape[1]):
-            rows = np.flatnonzero(unsure[:, group.first + column])
-            part = pixels[rows, group.start : group.stop].astype(np.float64)
-            exact = part @ group.weights[:, column]
-            floors[rows, group.first + column] = np.floor(exact + 0.5)
+        rows, columns = np.nonzero(unsure[:, group.first : group.first + group.weights.shape[1]])
+        for first in range(0, len(rows), _AT_ONCE):
+            row, column = rows[first : first + _AT_ONCE], columns[first : first + _AT_ONCE]
+            part = pixels[row, group.start : group.stop].astype(np.float64)
+            exact = np.einsum("ij,ij->i", part, group.weights.T[column])
+            floors[row, group.first + column] = np.floor(exact + 0.5)
 
 
 @lru_cache(maxsize=256)
@@ -116,28 +118,56 @@ def _groups(width: int) -> list[_Group]:
         terms = int((part != 0).sum(axis=0).max())
         # Sum of n products, in any order: at most (n + 1) roundings of half an ulp each.
         error = (terms + 1) * 2.0**-24 * 255 * float(np.abs(part).sum(axis=0).max()) * 1.01
-        found.append(_Group(first, start, stop, part, part.astype(np.float32), error))
+        found.append(_Group(first, start, stop, part.astype(np.float32), error))
     return found
 
 
 def _weights(width: int) -> Array:
     """Pillow's fixed-point Lanczos weights, over 2^22: float64 (width, 32).
 
-    The arithmetic of precompute_coeffs and normalize_coeffs_8bpc, operation by operation.
+    precompute_coeffs and normalize_coeffs_8bpc, with numpy's sine, which may differ from the C
+    library's in the last places. Where that could move a weight over a rounding edge, all are
+    computed again with the C library's.
     """
     import numpy as np
 
     scale = width / SIDE
-    support = _SUPPORT * scale
-    inverse = 1.0 / scale
+    starts, stops, centres = _windows(width)
+    x = starts[:, None] + np.arange(int((stops - starts).max()))
+    t = (x - centres[:, None] + 0.5) * (1.0 / scale)
+    inside = (x < stops[:, None]) & (t >= -_SUPPORT) & (t < _SUPPORT)
+    values = np.where(inside, np.sinc(t) * np.sinc(t / _SUPPORT), 0.0)
+    fixed = values / values.sum(axis=1, keepdims=True) * (1 << _FRACTION_BITS)
+    edge = np.abs(np.abs(fixed) % 1 - 0.5)
     found = np.zeros((width, SIDE))
-    for column in range(SIDE):
-        centre = (column + 0.5) * scale
-        start = max(int(centre - support + 0.5), 0)
-        stop = min(int(centre + support + 0.5), width)
-        values = [_lanczos((x - centre + 0.5) * inverse) for x in range(start, stop)]
+    column, at = np.nonzero(inside)
+    found[x[column, at], column] = np.trunc(fixed + np.copysign(0.5, fixed))[column, at]
+    if (edge[inside] < _DOUBT).any():
+        return _weights_one_by_one(width)
+    return found / (1 << _FRACTION_BITS)
+
+
+def _windows(width: int) -> tuple[Array, Array, Array]:
+    """First and last input column, and the centre, of every output column."""
+    import numpy as np
+
+    scale = width / SIDE
+    centres = (np.arange(SIDE) + 0.5) * scale
+    starts = np.maximum((centres - _SUPPORT * scale + 0.5).astype(np.int64), 0)
+    stops = np.minimum((centres + _SUPPORT * scale + 0.5).astype(np.int64), width)
+    return starts, stops, centres
+
+
+def _weights_one_by_one(width: int) -> Array:
+    """The same, operation by operation as Pillow does it."""
+    import numpy as np
+
+    inverse = 1.0 / (width / SIDE)
+    found = np.zeros((width, SIDE))
+    for column, (start, stop, centre) in enumerate(zip(*_windows(width), strict=True)):
+        values = [_lanczos((x - float(centre) + 0.5) * inverse) for x in range(start, stop)]
         total = 0.0
-        for value in values:  # one after the other, as Pillow adds them
+        for value in values:
             total += value
         for x, value in enumerate(values, start):
             fixed = value / total * (1 << _FRACTION_BITS)

@@ -10,9 +10,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from coyo_tools.pieces.decoding import decode, quiet
+from coyo_tools.pieces import decoding
+from coyo_tools.pieces.decoding import decode, open_grey, open_picture, quiet
 from coyo_tools.words.failures import FAILURES, Failure
 from tests.tars import photographs, picture
+
+
+def small_jpeg(sampling: int, progressive: bool) -> bytes:
+    buffer = io.BytesIO()
+    image = Image.open(io.BytesIO(photographs(1)[0])).convert("RGB").resize((150, 101))
+    image.save(buffer, "JPEG", quality=70, subsampling=sampling, progressive=progressive)
+    return buffer.getvalue()
+
+
+SMALL_JPEGS = [small_jpeg(s, p) for s in (0, 1, 2) for p in (False, True)]
 
 
 def error_of(data: bytes) -> str:
@@ -64,3 +75,46 @@ def test_damaged_pictures_never_raise(number: int, data: st.DataObject) -> None:
     with quiet():
         found = decode(bytes(good[: data.draw(st.integers(0, len(good)))]))
     assert isinstance(found, Image.Image) or found.error in FAILURES
+
+
+@given(st.data())
+@settings(max_examples=300, deadline=None)
+def test_damaged_jpegs_fare_as_with_pillow(data: st.DataObject) -> None:
+    """The faster decoder gives Pillow's pixels or leaves the picture to Pillow."""
+    whole = bytearray(SMALL_JPEGS[data.draw(st.integers(0, len(SMALL_JPEGS) - 1))])
+    for at in data.draw(st.lists(st.integers(2, len(whole) - 1), max_size=3)):
+        whole[at] = data.draw(st.integers(0, 255))
+    damaged = bytes(whole[: data.draw(st.integers(len(whole) // 2, len(whole)))])
+    with quiet():
+        try:
+            expected = Image.open(io.BytesIO(damaged))
+            expected.load()
+        except Exception as error:  # noqa: BLE001  whatever Pillow raises, we have to raise
+            with pytest.raises(type(error)):
+                open_picture(damaged)
+            with pytest.raises(type(error)):
+                open_grey(damaged)
+            return
+        found = open_picture(damaged)
+    assert (found.mode, found.size) == (expected.mode, expected.size)
+    assert np.array_equal(np.asarray(found), np.asarray(expected))
+    assert np.array_equal(np.asarray(open_grey(damaged)), np.asarray(expected.convert("L")))
+
+
+def test_pictures_decoded_in_one_thread_do_not_share_their_pixels() -> None:
+    first, second = photographs(2)
+    one = open_picture(first)
+    before = np.asarray(one).copy()
+    open_picture(second)
+    open_grey(second)
+    assert np.array_equal(np.asarray(one), before)
+
+
+def test_another_libjpeg_leaves_all_to_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding, "_jpeg_agrees", lambda: False)
+    monkeypatch.setattr(decoding, "_simplejpeg", lambda *_: pytest.fail("not with this Pillow"))
+    assert isinstance(decode(SMALL_JPEGS[0]), Image.Image)
+
+
+def test_the_installed_decoders_agree() -> None:
+    assert decoding._jpeg_agrees()

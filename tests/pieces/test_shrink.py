@@ -73,6 +73,18 @@ def test_weights_are_pillows_own(width: int) -> None:
         assert np.array_equal(module._rows(pixels), rows_of_pillow(pixels))
 
 
+@given(st.integers(64, 6000))
+@settings(max_examples=300, deadline=None)
+def test_numpys_sine_gives_the_c_librarys_weights(width: int) -> None:
+    assert np.array_equal(module._weights(width), module._weights_one_by_one(width))
+
+
+def test_weights_in_doubt_are_computed_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_DOUBT", 1.0)
+    monkeypatch.setattr(module, "_weights_one_by_one", lambda width: f"one by one: {width}")
+    assert module._weights(200) == "one by one: 200"
+
+
 def test_values_within_the_error_of_a_rounding_edge_are_computed_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
