@@ -20,7 +20,8 @@ from coyo_tools.machinery import engine, manifest
 from coyo_tools.machinery.storage import Folder, folder_at, is_remote, local_path
 from coyo_tools.pieces import source as sources
 from coyo_tools.pieces.funnel import Counts, Step, funnel
-from coyo_tools.pieces.rules import Rule, rules_of
+from coyo_tools.pieces.rules import AnyRule, rules_of
+from coyo_tools.pieces.selections import Sample, Top
 from coyo_tools.pieces.source import OpenPart
 from coyo_tools.stages.filter import (
     Filter,
@@ -30,8 +31,9 @@ from coyo_tools.stages.filter import (
     filtered_before,
     tests_of,
 )
+from coyo_tools.verbs.passes import Passes, resolve
 from coyo_tools.words.config import DEFAULT_SOURCE, FilterSettings, as_json
-from coyo_tools.words.errors import SchemaError, SettingsError, nearest
+from coyo_tools.words.errors import RuleError, SchemaError, SettingsError, nearest
 from coyo_tools.words.progress import Listener, Progress, silent
 from coyo_tools.words.schema import COYO
 
@@ -136,11 +138,19 @@ def filter(
         return _told(run, folder, time.monotonic() - started)
 
 
+_GO_WITH = {"by": "top", "seed": "sample"}
+
+
 def _written(rules: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """Keyword rules as a recipe's entries; those that are None were not given."""
-    for name, value in rules.items():
-        if value is not None:
-            yield {name: value}
+    given = {name: value for name, value in rules.items() if value is not None}
+    for name, first in _GO_WITH.items():
+        if name in given and first not in given:
+            raise RuleError(f"{name!r} goes with {first!r}, which was not given")
+    for name, value in given.items():
+        if name not in _GO_WITH:
+            more = [n for n, first in _GO_WITH.items() if first == name and n in given]
+            yield {name: value} | {n: given[n] for n in more}
 
 
 def _keep_apart(source: str, out: str) -> None:
@@ -197,7 +207,7 @@ class _Job:
         self,
         source: str,
         parts: Sequence[OpenPart],
-        rules: tuple[Rule, ...],
+        rules: tuple[AnyRule, ...],
         columns: tuple[str, ...],
         settings: FilterSettings,
     ) -> None:
@@ -209,6 +219,8 @@ class _Job:
 
     def run(self, run: Run, folder: Folder, progress: Listener) -> None:
         """Filter what is missing into the folder and finish the manifest."""
+        passes = Passes("filter", self._parts, self._workers, progress)
+        self._rules = resolve(self._rules, passes, lambda _: None)
         with tempfile.TemporaryDirectory(prefix="coyo-filter-") as scratch:
             done: dict[str, Filtered] = {}
             missing = []
@@ -236,8 +248,17 @@ class _Job:
             "columns": list(self._columns),
             "input": part.identity(),
         }
+        if cuts := self._cuts():  # they depend on every part
+            said["cuts"] = cuts
         fingerprint = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
         return Filter(self._rules, self._columns, fingerprint, self._ids)
+
+    def _cuts(self) -> list[dict[str, Any]]:
+        return [
+            {"rule": rule.label, **rule.cut.to_json()}
+            for rule in self._rules
+            if isinstance(rule, Top | Sample) and rule.cut is not None
+        ]
 
     def _finish(self, run: Run, done: Sequence[Filtered]) -> None:
         counts = sum((each.counts for each in done), Counts.none(len(self._rules)))
@@ -252,6 +273,7 @@ class _Job:
                 "bytes_out": sum(each.bytes for each in done),
                 "funnel": [step.to_dict() for step in steps],
                 "recipe": [rule.as_recipe() for rule in self._rules],
+                **({"cuts": cuts} if (cuts := self._cuts()) else {}),
                 "schema": schema,
                 "casts": [dataclasses.asdict(cast) for cast in _casts(self._parts, self._columns)],
             },
