@@ -64,6 +64,8 @@ def command(
 
 def tell(result: FilterResult) -> None:
     """Print the funnel and what was kept."""
+    for note in result.notes:
+        click.echo(f"note: {note}", err=True)
     for cast in result.casts:
         click.echo(f"note: {cast}", err=True)
     if result.digest is None:

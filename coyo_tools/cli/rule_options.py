@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from coyo_tools.pieces.rules import KINDS, RULE_KINDS, RuleKind
-from coyo_tools.pieces.selections import OTHER_FLAGS
+from coyo_tools.pieces.selections import GO_WITH, OTHER_FLAGS
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 _ORDER, _VALUES = "coyo_tools.rules.order", "coyo_tools.rules.values"
@@ -84,9 +84,9 @@ def rules_given(ctx: click.Context) -> tuple[Mapping[str, Any], ...]:
     """The rules given, as a recipe writes them: in the order of the command line, then those of
     environment variables in the table's order."""
     given = dict(ctx.meta[_VALUES])
-    with_others = {first: _pairs(given, first, name) for name, first in _GO_WITH.items()}
-    values = {name: iter(found) for name, found in given.items() if name not in _GO_WITH}
-    names = [*KINDS, *(name for name, *_ in OTHER_FLAGS if name not in _GO_WITH)]
+    with_others = {first: _pairs(given, first, name) for name, first in GO_WITH.items()}
+    values = {name: iter(found) for name, found in given.items() if name not in GO_WITH}
+    names = [*KINDS, *(name for name, *_ in OTHER_FLAGS if name not in GO_WITH)]
     written = [name for name in ctx.meta[_ORDER] if name in names]
     rules = []
     # A number that is written twice counts once, with its last value, at its first place.
@@ -95,9 +95,6 @@ def rules_given(ctx: click.Context) -> tuple[Mapping[str, Any], ...]:
     for name in names:
         rules += [(name, value) for value in values.get(name, ()) if value is not None]
     return tuple({name: value} | next(with_others.get(name, iter(())), {}) for name, value in rules)
-
-
-_GO_WITH = {"by": "top", "seed": "sample"}
 
 
 def _pairs(given: Mapping[str, Any], first: str, name: str) -> Iterator[dict[str, Any]]:

@@ -122,6 +122,9 @@ def _rules(found: Any, where: str) -> list[Mapping[str, Any]]:
         return []
     if not isinstance(found, list):
         raise RuleError("filter is not a list of rules", where=where, todo="begin each with '- '")
+    for entry in found:
+        if isinstance(entry, Mapping) and "recipe" in entry:
+            raise RuleError("a recipe names no other recipe", where=where, todo="write its rules")
     return found
 
 
@@ -180,8 +183,8 @@ def _fitting(value: Any, annotation: str, where: str) -> object:
 def presets() -> Mapping[str, Preset]:
     """Every preset, by name, in alphabetical order."""
     folder = resources.files("coyo_tools") / "data" / "presets"
-    files = sorted((f for f in folder.iterdir() if f.name.endswith(".yaml")), key=lambda f: f.name)
-    found = [_preset(file.read_bytes(), file.name) for file in files]
+    files = [file for file in folder.iterdir() if file.name.endswith(".yaml")]
+    found = sorted((_preset(f.read_bytes(), f.name) for f in files), key=lambda p: p.name)
     return {preset.name: preset for preset in found}
 
 

@@ -7,7 +7,7 @@ by smaller h(id, 0).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -187,3 +187,21 @@ def selection_of(entry: Mapping[str, Any]) -> Selection:
     if not isinstance(by, str) or not by.strip():
         raise RuleError("names no column to order by", where="--top", todo="add --by COLUMN")
     return Top(amount, by.strip())
+
+
+GO_WITH: Mapping[str, str] = {"by": "top", "seed": "sample"}
+
+
+def entries_of(rules: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Rules by keyword as a recipe's entries; those that are None were not given.
+
+    Raises RuleError where `by` or `seed` stands alone.
+    """
+    given = {name: value for name, value in rules.items() if value is not None}
+    for name, first in GO_WITH.items():
+        if name in given and first not in given:
+            raise RuleError(f"{name!r} goes with {first!r}, which was not given")
+    for name, value in given.items():
+        if name not in GO_WITH:
+            more = [n for n, first in GO_WITH.items() if first == name and n in given]
+            yield {name: value} | {n: given[n] for n in more}

@@ -21,7 +21,8 @@ from coyo_tools.machinery.storage import Folder, folder_at, is_remote, local_pat
 from coyo_tools.pieces import source as sources
 from coyo_tools.pieces.funnel import Counts, Step, funnel
 from coyo_tools.pieces.rules import AnyRule, rules_of
-from coyo_tools.pieces.selections import Sample, Top
+from coyo_tools.pieces.selections import Sample, Top, entries_of
+from coyo_tools.pieces.sidecar import histograms_in
 from coyo_tools.pieces.source import OpenPart
 from coyo_tools.stages.filter import (
     Filter,
@@ -33,12 +34,13 @@ from coyo_tools.stages.filter import (
 )
 from coyo_tools.verbs.passes import Passes, resolve
 from coyo_tools.words.config import DEFAULT_SOURCE, FilterSettings, as_json
-from coyo_tools.words.errors import RuleError, SchemaError, SettingsError, nearest
+from coyo_tools.words.errors import SchemaError, SettingsError, nearest
 from coyo_tools.words.progress import Listener, Progress, silent
 from coyo_tools.words.schema import COYO
 
 if TYPE_CHECKING:
     from coyo_tools.machinery.manifest import Run
+    from coyo_tools.pieces.quantiles import Tally
 
 MOST_AT_ONCE = 4  # parts; each holds about a row group
 
@@ -64,7 +66,7 @@ class FilterResult:
     rows_in, rows_out: rows. parts: files written. bytes: of those files. funnel: a step each rule.
     digest: `sha256:...` over the sorted ids, None where the source has no column id. schema: whose
     column names the source has. casts: columns converted. seconds: of this run. complete_before:
-    whether there was nothing left to do.
+    whether there was nothing left to do. notes: what else is worth telling of this run.
     """
 
     out: str
@@ -78,6 +80,7 @@ class FilterResult:
     casts: tuple[Cast, ...]
     seconds: float
     complete_before: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def kept(self) -> float:
@@ -116,7 +119,7 @@ def filter(
     SettingsConflict, StorageError and the other errors of `coyo_tools.words.errors`.
     """
     started = time.monotonic()
-    asked = rules_of([*(settings or FilterSettings()).rules, *_written(rules)])
+    asked = rules_of([*(settings or FilterSettings()).rules, *entries_of(rules)])
     settings = dataclasses.replace(
         settings or FilterSettings(), rules=tuple(rule.as_recipe() for rule in asked)
     )
@@ -128,6 +131,7 @@ def filter(
     for part in parts:
         tests_of(asked, part)  # every part must be able to answer every rule before one is written
     job = _Job(found.url, parts, asked, columns, settings)
+    notes = job.use_stats()
     with manifest.begin(
         folder, "filter", as_json(settings), [p.identity() for p in parts], overwrite=overwrite
     ) as run:
@@ -135,22 +139,8 @@ def filter(
         if run.done and names <= set(folder.names()):
             return _told(run, folder, time.monotonic() - started, complete_before=True)
         job.run(run, folder, progress)
-        return _told(run, folder, time.monotonic() - started)
-
-
-_GO_WITH = {"by": "top", "seed": "sample"}
-
-
-def _written(rules: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Keyword rules as a recipe's entries; those that are None were not given."""
-    given = {name: value for name, value in rules.items() if value is not None}
-    for name, first in _GO_WITH.items():
-        if name in given and first not in given:
-            raise RuleError(f"{name!r} goes with {first!r}, which was not given")
-    for name, value in given.items():
-        if name not in _GO_WITH:
-            more = [n for n, first in _GO_WITH.items() if first == name and n in given]
-            yield {name: value} | {n: given[n] for n in more}
+        told = _told(run, folder, time.monotonic() - started)
+        return dataclasses.replace(told, notes=notes)
 
 
 def _keep_apart(source: str, out: str) -> None:
@@ -214,13 +204,25 @@ class _Job:
         self._source = source
         self._parts, self._rules, self._columns = parts, rules, columns
         self._settings = settings
+        self._histograms: dict[str, Tally] = {}
         self._ids = all("id" in part.binding.columns for part in parts)
         self._workers = settings.workers or min(MOST_AT_ONCE, len(os.sched_getaffinity(0)))
+
+    def use_stats(self) -> tuple[str, ...]:
+        """Load the histograms that the settings name; whether they help. Raises SettingsError."""
+        place = self._settings.stats
+        if place is None:
+            return ()
+        self._histograms = histograms_in(place, [part.identity() for part in self._parts])
+        first = self._rules[0] if self._rules else None
+        if isinstance(first, Top) and first.by in self._histograms:
+            return (f"{first.label}: with the histogram of {place}",)
+        return (f"{place} is of no use here: no --top by a column comes before the other rules",)
 
     def run(self, run: Run, folder: Folder, progress: Listener) -> None:
         """Filter what is missing into the folder and finish the manifest."""
         passes = Passes("filter", self._parts, self._workers, progress)
-        self._rules = resolve(self._rules, passes, lambda _: None)
+        self._rules = resolve(self._rules, passes, self._histograms.get)
         with tempfile.TemporaryDirectory(prefix="coyo-filter-") as scratch:
             done: dict[str, Filtered] = {}
             missing = []

@@ -102,9 +102,35 @@ class FilterSettings:
         None, "Read only the first N files of the source.", minimum=1, metavar="N"
     )
     schema: str = option("auto", _SCHEMA_HELP, choices=SCHEMA_CHOICES)
+    stats: str | None = option(
+        None,
+        "Folder that `coyo stats` made of the same source: spares --top its first pass.",
+        metavar="DIR",
+        affects_result=False,
+    )
     workers: int | None = option(
         None,
         "Parts filtered at once; default one a core, at most 4.",
+        minimum=1,
+        metavar="N",
+        affects_result=False,
+    )
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+
+@dataclass(frozen=True)
+class StatsSettings:
+    """What `stats` looks at."""
+
+    limit_files: int | None = option(
+        None, "Read only the first N files of the source.", minimum=1, metavar="N"
+    )
+    schema: str = option("auto", _SCHEMA_HELP, choices=SCHEMA_CHOICES)
+    workers: int | None = option(
+        None,
+        "Parts read at once; default one a core, at most 4.",
         minimum=1,
         metavar="N",
         affects_result=False,
