@@ -127,7 +127,7 @@ class Tally:
         self.rows = self.nulls = self.nans = 0
         self.least: int | None = None
         self.greatest: int | None = None
-        self.residue = 0  # bits that some value has beyond those that tell the bins apart
+        self.residue = 0  # 1 where some value has bits beyond those that tell the bins apart
         self._lock = threading.Lock()
 
     @property
@@ -150,7 +150,7 @@ class Tally:
         least, greatest, residue = int(keys.min()), int(keys.max()), 0
         if not self.residue and self.order.kind != "int":
             odd = keys ^ np.where(keys & np.uint64(self._top), np.uint64(0), np.uint64(self._mask))
-            residue = int(np.bitwise_or.reduce(odd)) & self._mask
+            residue = int(int(np.bitwise_or.reduce(odd)) & self._mask > 0)
         with self._lock:
             self.counts += counts
             self.residue |= residue

@@ -197,7 +197,7 @@ def _preset(data: bytes, where: str) -> Preset:
 
 def preset_named(name: Any) -> Preset:
     """One preset. Raises RuleError with the nearest name."""
-    if name in presets():
+    if isinstance(name, str) and name in presets():
         return presets()[name]
     near = nearest(str(name), list(presets()))
     raise RuleError(
