@@ -99,8 +99,11 @@ class Top:
         """Where it cuts, for the funnel."""
         if self.cut is None or self.cut.value is None:
             return ""
-        tied = f", {self.cut.ties_kept:,} of {self.cut.ties:,} ties" if self.cut.hash else ""
-        return f"from {self.cut.value:.6g}{tied}"
+        value = self.cut.value
+        shown = f"{value:,}" if isinstance(value, int) else f"{value:.6g}"
+        if self.cut.hash is None:
+            return f"from {shown}"
+        return f"from {shown}, {self.cut.ties_kept:,} of {self.cut.ties:,} ties"
 
     def tests(self, schema: Schema, source: str) -> tuple[Tests, tuple[str, ...]]:
         """As `Rule.tests`; before the cut is known every row with a value passes."""

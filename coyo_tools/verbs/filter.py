@@ -110,9 +110,9 @@ def filter(
 
     source: metadata as described in `docs/index.md`: a folder, file, glob, `hf://`, `s3://` ...
     out: a folder, local or remote; one parquet per input part under its name, row order kept.
-    settings: rules, columns, limit_files, schema. rules: further rules by name, applied in the
-    order written after those of `settings`, such as `min_clip_l14=0.25` or
-    `where=["num_faces = 0"]`; see docs/rules.md.
+    settings: rules, columns, limit_files, schema, stats. rules: further rules by name, applied in
+    the order written after those of `settings`, such as `min_clip_l14=0.25`,
+    `where=["num_faces = 0"]` or `top="30%", by="clip_similarity_vitl14"`; see docs/rules.md.
     overwrite: start anew in a folder this tool wrote. progress: hears of every bite.
 
     Run again, it finishes the parts that are missing. Raises SourceError, SchemaError, RuleError,

@@ -91,7 +91,7 @@ class FilterSettings:
     """What `filter` keeps.
 
     rules: in order, each a mapping of one rule to its value as a recipe writes it, such as
-    `{"min_clip_l14": 0.25}` or `{"where": "num_faces = 0"}`; `docs/rules.md` lists them.
+    `{"min_clip_l14": 0.25}` or `{"top": "30%", "by": "width"}`; `docs/rules.md` lists them.
     """
 
     rules: tuple[Mapping[str, Any], ...] = ()

@@ -91,7 +91,7 @@ def test_every_preset_says_what_it_is_and_where_it_is_from(name: str) -> None:
     assert preset.name == name
     assert rules_of(preset.rules)
     for text in (preset.about, preset.paper, preset.numbers):
-        assert text.endswith((".", '".'))
+        assert text.endswith(".")
     assert "best" not in " ".join([preset.about, preset.numbers]).lower()
     assert preset.paper.startswith("No publication") or "arXiv" in preset.paper
 
