@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-_AT_ONCE = 1 << 20  # values: sums of 32-bit pieces of so many stay below 2^53
+_AT_ONCE = 1 << 17  # values: sums of 32-bit pieces of so many stay below 2^53
 
 
 class ExactSum:

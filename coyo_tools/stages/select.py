@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 
+AT_ONCE = 3  # measures read together
+
+
 @dataclass(frozen=True)
 class Look:
     """What to look at: of the rows that pass `before`, these measures.
@@ -59,8 +62,19 @@ def look(
             frame = served.scan(plan.columns)
             if plan.conditions:
                 frame = frame.filter(plan.conditions)
-            found = frame.select(plan.exprs).collect()
-        yield bite.rows, [_seen(found[name]) for name in found.columns]
+            seen = [each for some in _few(plan.exprs) for each in _collected(frame, some)]
+        yield bite.rows, seen
+
+
+def _few(exprs: Sequence[pl.Expr]) -> Iterator[Sequence[pl.Expr]]:
+    """A few at a time: what polars needs beside a column's values is freed between them."""
+    for start in range(0, len(exprs), AT_ONCE):
+        yield exprs[start : start + AT_ONCE]
+
+
+def _collected(frame: pl.LazyFrame, exprs: Sequence[pl.Expr]) -> list[Seen]:
+    found = frame.select(exprs).collect()
+    return [_seen(found[name]) for name in found.columns]
 
 
 class _Plan:
