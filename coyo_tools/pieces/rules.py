@@ -265,6 +265,11 @@ def _implied(name: str, operator: str, value: float) -> bool:
     return False
 
 
+def rules_help() -> str:
+    """Every kind by the name the API and recipes give it, a line each."""
+    return "\n".join(f"{kind.name}={kind.metavar}: {kind.help}" for kind in RULE_KINDS)
+
+
 def rules_table() -> str:
     """docs/rules.md's table: every kind, what it reads and when it keeps a row."""
     lines = ["| flag | recipe and API | reads | keeps a row when |", "|---|---|---|---|"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import inspect
 import json
 import os
 import tempfile
@@ -20,7 +21,7 @@ from coyo_tools.machinery import engine, manifest
 from coyo_tools.machinery.storage import Folder, folder_at, is_remote, local_path
 from coyo_tools.pieces import source as sources
 from coyo_tools.pieces.funnel import Counts, Step, funnel
-from coyo_tools.pieces.rules import Rule, rules_of
+from coyo_tools.pieces.rules import Rule, rules_help, rules_of
 from coyo_tools.pieces.source import OpenPart
 from coyo_tools.stages.filter import (
     Filter,
@@ -103,11 +104,12 @@ def filter(
 ) -> FilterResult:
     """Keep the rows of `source` that pass every rule; write them to the folder `out`.
 
-    source: metadata as described in `docs/index.md`: a folder, file, glob, `hf://`, `s3://` ...
+    source: parquet metadata: a folder, file or glob, `hf://`, `s3://`, `gs://`, `https://`, or what
+    an earlier command wrote.
     out: a folder, local or remote; one parquet per input part under its name, row order kept.
     settings: rules, columns, limit_files, schema. rules: further rules by name, applied in the
     order written after those of `settings`, such as `min_clip_l14=0.25` or
-    `where=["num_faces = 0"]`; see docs/rules.md.
+    `where=["num_faces = 0"]`; all of them below.
     overwrite: start anew in a folder this tool wrote. progress: hears of every bite.
 
     Run again, it finishes the parts that are missing. Raises SourceError, SchemaError, RuleError,
@@ -134,6 +136,9 @@ def filter(
             return _told(run, folder, time.monotonic() - started, complete_before=True)
         job.run(run, folder, progress)
         return _told(run, folder, time.monotonic() - started)
+
+
+filter.__doc__ = f"{inspect.cleandoc(filter.__doc__ or '')}\n\nRules:\n\n{rules_help()}"
 
 
 def _written(rules: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
