@@ -210,7 +210,7 @@ class _Job:
         self._parts, self._rules, self._columns = parts, rules, columns
         self._settings = settings
         self._ids = all("id" in part.binding.columns for part in parts)
-        self._workers = settings.workers or min(MOST_AT_ONCE, len(os.sched_getaffinity(0)))
+        self._workers = settings.workers or min(MOST_AT_ONCE, engine.cores())
 
     def run(self, run: Run, folder: Folder, progress: Listener) -> None:
         """Filter what is missing into the folder and finish the manifest."""

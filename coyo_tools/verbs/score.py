@@ -222,17 +222,10 @@ def _compute(
     there = set(folder.names())
     left = [unit for unit in units if output_name(unit) not in there]
     teller = _Teller(progress, len(units), len(units) - len(left), "shards")
-    cores = settings.workers or _cores()
+    cores = settings.workers or engine.cores()
     for unit, rows in _run(work, devices, cores, left, teller.rows):
         teller.unit(unit, rows)
     return teller.total_rows
-
-
-def _cores() -> int:
-    """Cores this process may use; some systems only tell how many there are."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _run(
