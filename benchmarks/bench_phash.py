@@ -23,7 +23,7 @@ for library in ("OPENBLAS", "OMP", "MKL"):  # one core for both sides; read when
     os.environ[f"{library}_NUM_THREADS"] = "1"
 
 import imagehash  # noqa: E402
-from harness import Spread  # noqa: E402
+from harness import Spread, machine, versions, write_section  # noqa: E402
 from PIL import Image  # noqa: E402
 
 from coyo_tools.pieces.demo_data import demo_pictures, picture_bytes  # noqa: E402
@@ -77,14 +77,23 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--runs", type=int, default=7)
     options.add_argument("--pictures", type=int, default=40)
+    options.add_argument("--dry-run", action="store_true", help="do not write RESULTS.md")
     asked = options.parse_args()
     warnings.simplefilter("ignore")
-    print("| pictures | imagehash loop, pictures/s | coyo_tools, pictures/s | times |")
-    print("|---|---|---|---|")
+    lines = [
+        f"{machine()}; {versions('imagehash', 'pillow', 'simplejpeg', 'numpy', 'scipy')}. "
+        f"One core; medians of {asked.runs} interleaved runs; the hashes are equal.",
+        "",
+        "| pictures | imagehash loop, pictures/s | coyo_tools, pictures/s | times |",
+        "|---|---:|---:|---:|",
+    ]
     for name, pictures in sets(asked.pictures).items():
         assert plain(pictures) == ours(pictures), f"hashes differ: {name}"
         theirs, mine, ratio = measure(pictures, asked.runs)
-        print(f"| {name} | {theirs.text(0)} | {mine.text(0)} | {ratio:.2f} |")
+        lines.append(f"| {name} | {theirs.text(0)} | {mine.text(0)} | {ratio:.2f} |")
+    print("\n".join(lines))
+    if not asked.dry_run:
+        write_section("image_phash: pictures a second", "\n".join(lines))
 
 
 if __name__ == "__main__":

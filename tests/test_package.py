@@ -187,3 +187,19 @@ def test_continuous_integration_does_what_a_contributor_does() -> None:
     subprocess.run(["bash", "-n", str(script)], check=True)
     assert text.rstrip().endswith("make check\nmake test")
     assert "set -euo pipefail" in text
+
+
+def test_help_of_every_verb_and_setting_is_complete_without_the_docs() -> None:
+    from coyo_tools.pieces.rules import RULE_KINDS
+    from coyo_tools.words.config import options_of
+
+    for name in coyo_tools.__all__:
+        text = inspect.getdoc(getattr(coyo_tools, name)) or ""
+        assert len(text) > 20, name
+        assert "docs/" not in text, f"{name}: help() points to a file that a user may not have"
+    for kind in RULE_KINDS:
+        assert f"{kind.name}=" in (inspect.getdoc(coyo_tools.filter) or "")
+    for settings in (coyo_tools.FilterSettings, coyo_tools.DownloadSettings):
+        for option, spec in options_of(settings).items():
+            assert f"{option} (" in (settings.__doc__ or "")
+            assert spec.help in (settings.__doc__ or "")

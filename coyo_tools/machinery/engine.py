@@ -38,6 +38,13 @@ _STDERR = 2
 _GRACE_S = 5.0  # what a worker that has said goodbye gets to end by itself
 
 
+def cores() -> int:
+    """Processor cores this process may use; all of the machine's where the system does not say."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 class Work(Protocol[Unit, Result_co]):
     """What an engine runs. Picklable where there are several processes."""
 

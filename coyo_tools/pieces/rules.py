@@ -18,7 +18,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from coyo_tools.pieces import where
-from coyo_tools.pieces.selections import Sample, Tests, Top, selection_of
+from coyo_tools.pieces.selections import OTHER_FLAGS, Sample, Tests, Top, selection_of
 from coyo_tools.pieces.sql_functions import check_regex
 from coyo_tools.pieces.sql_terms import Mismatch, Term, column, compare
 from coyo_tools.words.errors import RuleError, SchemaError, nearest
@@ -280,6 +280,12 @@ def _implied(name: str, operator: str, value: float) -> bool:
         if (column_name, cut_operator) == (name, operator):
             return value >= cut if operator == "<=" else value <= cut
     return False
+
+
+def rules_help() -> str:
+    """Every kind by the name the API and recipes give it, a line each, and what goes beside."""
+    kinds = [(kind.name, kind.metavar, kind.help) for kind in RULE_KINDS]
+    return "\n".join(f"{name}={metavar}: {said}" for name, metavar, said in (*kinds, *OTHER_FLAGS))
 
 
 def rules_table() -> str:

@@ -163,7 +163,7 @@ def _make(
     if not todo:
         return
     repeats = _repeats(plan, progress)
-    processes = min(settings.processes or _cores(), len(todo))
+    processes = min(settings.processes or engine.cores(), len(todo))
     told = _Told(plan, todo, progress)
     with tempfile.TemporaryDirectory(prefix="coyo-download-") as scratch:
         work = Download(
@@ -172,18 +172,12 @@ def _make(
             scratch,
             frozenset(todo),
             blocked,
-            threads=max(1, -(-_cores() // processes)),
+            threads=max(1, -(-engine.cores() // processes)),
         )
         units = _units(plan, todo, again, repeats)
         for _ in engine.run(work, units, processes=processes, on_event=told.hear):
             told.tell()
     told.end()
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class _Told:

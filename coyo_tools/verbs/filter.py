@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import inspect
 import json
 import os
 import tempfile
@@ -20,7 +21,7 @@ from coyo_tools.machinery import engine, manifest
 from coyo_tools.machinery.storage import Folder, folder_at, is_remote, local_path
 from coyo_tools.pieces import source as sources
 from coyo_tools.pieces.funnel import Counts, Step, funnel
-from coyo_tools.pieces.rules import AnyRule, rules_of
+from coyo_tools.pieces.rules import AnyRule, rules_help, rules_of
 from coyo_tools.pieces.selections import Sample, Top, entries_of
 from coyo_tools.pieces.sidecar import histograms_in
 from coyo_tools.pieces.source import OpenPart
@@ -108,11 +109,12 @@ def filter(
 ) -> FilterResult:
     """Keep the rows of `source` that pass every rule; write them to the folder `out`.
 
-    source: metadata as described in `docs/index.md`: a folder, file, glob, `hf://`, `s3://` ...
+    source: parquet metadata: a folder, file or glob, `hf://`, `s3://`, `gs://`, `https://`, or what
+    an earlier command wrote.
     out: a folder, local or remote; one parquet per input part under its name, row order kept.
     settings: rules, columns, limit_files, schema, stats. rules: further rules by name, applied in
     the order written after those of `settings`, such as `min_clip_l14=0.25`,
-    `where=["num_faces = 0"]` or `top="30%", by="clip_similarity_vitl14"`; see docs/rules.md.
+    `where=["num_faces = 0"]` or `top="30%", by="clip_similarity_vitl14"`; all of them below.
     overwrite: start anew in a folder this tool wrote. progress: hears of every bite.
 
     Run again, it finishes the parts that are missing. Raises SourceError, SchemaError, RuleError,
@@ -141,6 +143,9 @@ def filter(
         job.run(run, folder, progress)
         told = _told(run, folder, time.monotonic() - started)
         return dataclasses.replace(told, notes=notes)
+
+
+filter.__doc__ = f"{inspect.cleandoc(filter.__doc__ or '')}\n\nRules:\n\n{rules_help()}"
 
 
 def _keep_apart(source: str, out: str) -> None:
@@ -206,7 +211,7 @@ class _Job:
         self._settings = settings
         self._histograms: dict[str, Tally] = {}
         self._ids = all("id" in part.binding.columns for part in parts)
-        self._workers = settings.workers or min(MOST_AT_ONCE, len(os.sched_getaffinity(0)))
+        self._workers = settings.workers or min(MOST_AT_ONCE, engine.cores())
 
     def use_stats(self) -> tuple[str, ...]:
         """Load the histograms that the settings name; whether they help. Raises SettingsError."""

@@ -222,7 +222,7 @@ def _compute(
     there = set(folder.names())
     left = [unit for unit in units if output_name(unit) not in there]
     teller = _Teller(progress, len(units), len(units) - len(left), "shards")
-    cores = settings.workers or len(os.sched_getaffinity(0))
+    cores = settings.workers or engine.cores()
     for unit, rows in _run(work, devices, cores, left, teller.rows):
         teller.unit(unit, rows)
     return teller.total_rows

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from coyo_tools.machinery import manifest
+from coyo_tools.machinery import engine, manifest
 from coyo_tools.machinery.storage import Folder, folder_at
 from coyo_tools.pieces import source as sources
 from coyo_tools.pieces.binding import type_name
@@ -131,7 +131,7 @@ class _Job:
         settings: StatsSettings,
         progress: Listener,
     ) -> None:
-        workers = settings.workers or min(MOST_AT_ONCE, len(os.sched_getaffinity(0)))
+        workers = settings.workers or min(MOST_AT_ONCE, engine.cores())
         self._names = names
         self._passes = Passes("stats", parts, workers, progress)
 

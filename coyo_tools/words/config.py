@@ -9,11 +9,14 @@ run and its continuation; every other one belongs to the folder it wrote.
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from coyo_tools.words.errors import SettingsError
+
+Settings = TypeVar("Settings")
 
 DEFAULT_SOURCE = "hf://datasets/kakaobrain/coyo-700m"
 
@@ -43,6 +46,26 @@ def options_of(settings: type[Any]) -> dict[str, Option]:
     return {
         f.name: f.metadata["option"] for f in dataclasses.fields(settings) if "option" in f.metadata
     }
+
+
+def documented(settings: type[Settings]) -> type[Settings]:
+    """Add every field's help, default and range to a settings class's docstring."""
+    defaults = {f.name: f.default for f in dataclasses.fields(settings)}  # type: ignore[arg-type]
+    lines = [
+        f"{name} ({_brief(defaults[name], spec)}): {spec.help}"
+        for name, spec in options_of(settings).items()
+    ]
+    settings.__doc__ = "\n\n".join([inspect.cleandoc(settings.__doc__ or ""), *lines])
+    return settings
+
+
+def _brief(default: Any, spec: Option) -> str:
+    """Default, choices and range of an option, as the docstring shows them."""
+    parts = [f"default {default!r}"]
+    parts += [f"one of {', '.join(spec.choices)}"] if spec.choices else []
+    parts += [f"at least {spec.minimum:g}"] if spec.minimum is not None else []
+    parts += [f"at most {spec.maximum:g}"] if spec.maximum is not None else []
+    return "; ".join(parts)
 
 
 def check_ranges(settings: Any) -> None:
@@ -86,12 +109,14 @@ SCHEMA_CHOICES = ("auto", "coyo", "laion", "datacomp", "coyo-labeled")
 _SCHEMA_HELP = "Whose column names the source has; auto recognises them."
 
 
+@documented
 @dataclass(frozen=True)
 class FilterSettings:
     """What `filter` keeps.
 
     rules: in order, each a mapping of one rule to its value as a recipe writes it, such as
-    `{"min_clip_l14": 0.25}` or `{"top": "30%", "by": "width"}`; `docs/rules.md` lists them.
+    `{"min_clip_l14": 0.25}` or `{"top": "30%", "by": "width"}`; `help(coyo_tools.filter)` lists
+    them.
     """
 
     rules: tuple[Mapping[str, Any], ...] = ()
@@ -120,6 +145,7 @@ class FilterSettings:
         check_ranges(self)
 
 
+@documented
 @dataclass(frozen=True)
 class StatsSettings:
     """What `stats` looks at."""
@@ -140,6 +166,7 @@ class StatsSettings:
         check_ranges(self)
 
 
+@documented
 @dataclass(frozen=True)
 class DownloadSettings:
     """How `download` fetches, resizes and packs. Sizes in px or bytes, times in seconds."""
@@ -221,6 +248,7 @@ class DownloadSettings:
             object.__setattr__(self, "quality", 6)
 
 
+@documented
 @dataclass(frozen=True)
 class ScoreSettings:
     """Which columns `score` recomputes, and with what."""
@@ -270,6 +298,7 @@ class ScoreSettings:
         object.__setattr__(self, "columns", tuple(dict.fromkeys(self.columns)))
 
 
+@documented
 @dataclass(frozen=True)
 class CompareSettings:
     """What `compare` looks at."""
@@ -294,6 +323,7 @@ class CompareSettings:
         check_ranges(self)
 
 
+@documented
 @dataclass(frozen=True)
 class ReportSettings:
     """What `report` draws."""

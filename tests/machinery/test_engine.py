@@ -274,3 +274,10 @@ def _wait_for(found: object, *, count: int, at_most_s: float = 15.0) -> list[int
             return values
         time.sleep(0.05)
     raise AssertionError(f"fewer than {count} after {at_most_s} s")
+
+
+def test_cores_are_told_also_where_the_system_knows_no_affinity(monkeypatch):
+    assert engine.cores() >= 1
+    monkeypatch.delattr(engine.os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(engine.os, "cpu_count", lambda: None)
+    assert engine.cores() == 1

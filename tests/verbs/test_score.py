@@ -305,6 +305,21 @@ def test_nothing_there_is_named(tmp_path: Path) -> None:
         coyo_tools.score(tmp_path / "empty", tmp_path / "out", settings())
 
 
+def test_shards_and_scores_may_be_remote(tmp_path: Path) -> None:
+    import fsspec
+
+    memory = fsspec.filesystem("memory")
+    shards = write_shards(tmp_path / "shards", 2, 3)
+    coyo_tools.score(shards, tmp_path / "local", settings())
+    memory.put(str(shards), "/remote/shards", recursive=True)
+    result = coyo_tools.score("memory://remote/shards", "memory://remote/scores", settings())
+    again = coyo_tools.score("memory://remote/shards", "memory://remote/scores", settings())
+    assert (result.rows_now, again.rows_now) == (6, 0)
+    for name in ("00000.parquet", "00001.parquet", "manifest.json"):
+        assert memory.cat_file(f"/remote/scores/{name}") == (tmp_path / "local" / name).read_bytes()
+    memory.rm("/remote", recursive=True)
+
+
 @pytest.mark.parametrize("device", ["gpu", "cuda:x", "auto,cpu", "", "cuda:0;rm"])
 def test_devices_that_are_none(device: str) -> None:
     with pytest.raises(SettingsError, match="is no device"):

@@ -99,8 +99,8 @@ def test_a_picture_too_long_to_resize_fails_alone(scorer: Any) -> None:
 
 def test_bf16_is_near(scorer: Any, weights: Path, samples: list[Sample]) -> None:
     half = VIT_B_32.load(Setup(weights=weights, precision="bf16"))
-    (found,) = half.score([half.prepare(sample) for sample in samples[:4]])
-    (expected,) = scorer.score([scorer.prepare(sample) for sample in samples[:4]])
+    (found,) = half.score([half.prepare(sample) for sample in samples[:2]])
+    (expected,) = scorer.score([scorer.prepare(sample) for sample in samples[:2]])
     assert found.dtype == np.float32
     assert 0 < np.abs(found - expected).max() < 0.02
 
