@@ -70,9 +70,10 @@ def run(
 ) -> RunResult:
     """Run every stage of a recipe, or repeat a run from its manifest.json.
 
-    recipe: a YAML file (docs/recipes.md), or the manifest.json of `filter`, `download` or `score`.
+    recipe: a YAML file with the keys source, filter (a list of rules), sample, download, score,
+    compare and report (settings by name), or the manifest.json of `filter`, `download` or `score`.
     out: of a recipe a folder that holds one a stage (subset, shards, scores, comparison,
-    report.html), unless named called as the recipe; of a manifest the folder to write, unless named
+    report.html), by default called as the recipe; of a manifest the folder to write, by default
     that of the manifest with `-again`. source: in place of the one that the recipe or manifest
     names; a download's or score's manifest names none. tell: called after each stage.
 
