@@ -23,14 +23,18 @@ if TYPE_CHECKING:
     from coyo_tools.verbs.download import DownloadResult, download
     from coyo_tools.verbs.filter import FilterResult, filter
     from coyo_tools.verbs.inspect import Inspection, inspect
+    from coyo_tools.verbs.presets import presets
     from coyo_tools.verbs.report import report
+    from coyo_tools.verbs.run import RunResult, run
     from coyo_tools.verbs.score import ScoreResult, score
+    from coyo_tools.verbs.stats import StatsResult, stats
     from coyo_tools.words.config import (
         CompareSettings,
         DownloadSettings,
         FilterSettings,
         ReportSettings,
         ScoreSettings,
+        StatsSettings,
     )
     from coyo_tools.words.errors import CoyoError
 
@@ -46,7 +50,13 @@ _WHERE = {
     "compare": "verbs.compare",
     "Comparison": "verbs.compare",
     "report": "verbs.report",
+    "run": "verbs.run",
+    "RunResult": "verbs.run",
+    "presets": "verbs.presets",
     "demo": "verbs.demo",
+    "stats": "verbs.stats",
+    "StatsResult": "verbs.stats",
+    "StatsSettings": "words.config",
     "FilterSettings": "words.config",
     "DownloadSettings": "words.config",
     "ScoreSettings": "words.config",
@@ -65,15 +75,21 @@ __all__ = [
     "FilterSettings",
     "Inspection",
     "ReportSettings",
+    "RunResult",
     "ScoreResult",
     "ScoreSettings",
+    "StatsResult",
+    "StatsSettings",
     "compare",
     "demo",
     "download",
     "filter",
     "inspect",
+    "presets",
     "report",
+    "run",
     "score",
+    "stats",
 ]
 
 

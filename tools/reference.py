@@ -152,6 +152,18 @@ def rules() -> str:
     return f"\n{module.rules_table().rstrip()}\n\n"
 
 
+def presets() -> str:
+    """Every preset: its rules, and where it is from."""
+    from coyo_tools.pieces.recipes import presets as known
+    from coyo_tools.pieces.rules import rules_of
+
+    rows = [
+        (f"`{p.name}`", ", then ".join(f"`{r.label}`" for r in rules_of(p.rules)), p.about, p.paper)
+        for p in known().values()
+    ]
+    return "\n" + table(("preset", "rules", "for", "source"), rows) + "\n"
+
+
 def scores() -> str:
     """Every column that can be recomputed, as it is declared."""
     from coyo_tools.pieces.scores import NOT_RECOMPUTED, markdown_table

@@ -18,11 +18,14 @@ from coyo_tools.words.errors import CoyoError
 COMMANDS: dict[str, str] = {
     "demo": "Try the whole way on bundled pictures served from this machine.",
     "inspect": "Show what a source holds: files, rows, columns, sizes, from footers alone.",
+    "stats": "Show exact figures of every numeric column, and keep histograms for --top.",
     "filter": "Keep the rows that pass your rules and show what each rule dropped.",
     "download": "Fetch the images of a subset into tar shards.",
     "score": "Recompute columns from the images and captions.",
     "compare": "Set recomputed columns against the published ones.",
     "report": "Draw one page that shows what was kept, fetched and found.",
+    "run": "Run every stage of a recipe, or repeat a run from its manifest.",
+    "presets": "Show the presets: rules with a name, a source and numbers.",
 }
 
 

@@ -16,7 +16,7 @@ from coyo_tools.cli.options import (
     settings_options,
     source_argument,
 )
-from coyo_tools.cli.rule_options import RuleCommand, rule_options, rules_given
+from coyo_tools.cli.rule_options import RuleCommand, rule_options, rules_given, source_given
 from coyo_tools.words.config import DEFAULT_SOURCE, FilterSettings
 
 if TYPE_CHECKING:
@@ -50,7 +50,11 @@ def command(
 
     settings = replace(settings_from(FilterSettings, values), rules=rules_given(ctx))
     result = filter(
-        source or DEFAULT_SOURCE, out, settings, overwrite=overwrite, progress=show.listener()
+        source or source_given(settings.rules) or DEFAULT_SOURCE,
+        out,
+        settings,
+        overwrite=overwrite,
+        progress=show.listener(),
     )
     if as_json:
         show.print_json(result.to_dict())
@@ -60,6 +64,8 @@ def command(
 
 def tell(result: FilterResult) -> None:
     """Print the funnel and what was kept."""
+    for note in result.notes:
+        click.echo(f"note: {note}", err=True)
     for cast in result.casts:
         click.echo(f"note: {cast}", err=True)
     if result.digest is None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import click
 
 from coyo_tools.pieces.rules import KINDS, RULE_KINDS, RuleKind
+from coyo_tools.pieces.selections import GO_WITH, OTHER_FLAGS
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 _ORDER, _VALUES = "coyo_tools.rules.order", "coyo_tools.rules.values"
@@ -50,12 +51,17 @@ class RuleCommand(click.Command):
 
 
 def _option(kind: RuleKind) -> click.Option:
+    text = None if kind.takes_number else _Text()
+    return _rule_option(kind.name, kind.metavar, kind.help, text)
+
+
+def _rule_option(name: str, metavar: str, help: str, text: _Text | None) -> click.Option:
     return click.Option(
-        [kind.flag, kind.name],
-        type=_Number() if kind.takes_number else _Text(),
-        multiple=kind.repeatable,
-        metavar=kind.metavar,
-        help=kind.help,
+        ["--" + name.replace("_", "-"), name],
+        type=text or _Number(),
+        multiple=text is not None,
+        metavar=metavar,
+        help=help,
         expose_value=False,
         callback=_note,
     )
@@ -69,23 +75,45 @@ def _note(ctx: click.Context, param: click.Parameter, value: Any) -> None:
 def rule_options(command: Command) -> Command:
     """Every rule as an option of a command, in the table's order."""
     params: list[click.Parameter] = command.__dict__.setdefault("__click_params__", [])
-    params.extend(_option(kind) for kind in reversed(RULE_KINDS))
+    others = [_rule_option(*flag, _Text()) for flag in OTHER_FLAGS]
+    params.extend(reversed([*map(_option, RULE_KINDS), *others]))
     return command
 
 
 def rules_given(ctx: click.Context) -> tuple[Mapping[str, Any], ...]:
     """The rules given, as a recipe writes them: in the order of the command line, then those of
     environment variables in the table's order."""
-    values = {name: iter(given) for name, given in ctx.meta[_VALUES].items()}
-    written = [name for name in ctx.meta[_ORDER] if name in KINDS]
+    given = dict(ctx.meta[_VALUES])
+    with_others = {first: _pairs(given, first, name) for name, first in GO_WITH.items()}
+    values = {name: iter(found) for name, found in given.items() if name not in GO_WITH}
+    names = [*KINDS, *(name for name, *_ in OTHER_FLAGS if name not in GO_WITH)]
+    written = [name for name in ctx.meta[_ORDER] if name in names]
     rules = []
     # A number that is written twice counts once, with its last value, at its first place.
     for name in written:
-        rules += [{name: value} for value in _take(values, name)]
-    for name in KINDS:
-        rules += [{name: value} for value in values.get(name, ()) if value is not None]
-    return tuple(rules)
+        rules += [(name, value) for value in _take(values, name)]
+    for name in names:
+        rules += [(name, value) for value in values.get(name, ()) if value is not None]
+    return tuple({name: value} | next(with_others.get(name, iter(())), {}) for name, value in rules)
+
+
+def _pairs(given: Mapping[str, Any], first: str, name: str) -> Iterator[dict[str, Any]]:
+    """The n-th --by belongs to the n-th --top. One --seed is for every --sample."""
+    wanted, found = len(given[first]), given[name]
+    if name == "seed" and len(found) == 1 and wanted:
+        found = found * wanted
+    if len(found) not in ((wanted,) if name == "by" else (0, wanted)):
+        raise click.UsageError(f"Each --{first} needs one --{name}, in the same order.")
+    return iter([{name: value} for value in found])
 
 
 def _take(values: Mapping[str, Iterator[Any]], name: str) -> list[Any]:
     return [value for value in [next(values[name], None)] if value is not None]
+
+
+def source_given(rules: Sequence[Mapping[str, Any]]) -> str | None:
+    """The source that a recipe among the rules names, the first of several."""
+    from coyo_tools.pieces.recipes import recipe_at
+
+    named = (recipe_at(rule["recipe"]).source for rule in rules if "recipe" in rule)
+    return next((source for source in named if source), None)

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from coyo_tools.pieces.rules import Rule, Tests, is_cut_upstream
+from coyo_tools.pieces.rules import AnyRule, is_cut_upstream
+from coyo_tools.pieces.selections import Tests
 
 if TYPE_CHECKING:
     import polars as pl
@@ -116,7 +117,7 @@ class Step:
         }
 
 
-def funnel(rules: Sequence[Rule], counts: Counts, *, schema: str = "coyo") -> tuple[Step, ...]:
+def funnel(rules: Sequence[AnyRule], counts: Counts, *, schema: str = "coyo") -> tuple[Step, ...]:
     """The lines of the funnel, a rule each, in order. schema: whose data it is."""
     before = counts.rows
     steps = []
@@ -128,9 +129,9 @@ def funnel(rules: Sequence[Rule], counts: Counts, *, schema: str = "coyo") -> tu
     return tuple(steps)
 
 
-def _note(rule: Rule, rows: int, dropped_alone: int, schema: str) -> str:
+def _note(rule: AnyRule, rows: int, dropped_alone: int, schema: str) -> str:
     if rows == 0 or dropped_alone > 0:
-        return ""
+        return rule.note
     if schema == "coyo" and is_cut_upstream(rule):
         return "drops nothing: COYO was cut there already"
     return "drops nothing"

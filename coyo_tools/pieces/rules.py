@@ -18,6 +18,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from coyo_tools.pieces import where
+from coyo_tools.pieces.selections import OTHER_FLAGS, Sample, Tests, Top, selection_of
 from coyo_tools.pieces.sql_functions import check_regex
 from coyo_tools.pieces.sql_terms import Mismatch, Term, column, compare
 from coyo_tools.words.errors import RuleError, SchemaError, nearest
@@ -111,14 +112,6 @@ KINDS: Mapping[str, RuleKind] = {kind.name: kind for kind in RULE_KINDS}
 
 
 @dataclass(frozen=True)
-class Tests:
-    """A rule as polars expressions, Boolean. passes: null where unknown. unknown: never null."""
-
-    passes: pl.Expr
-    unknown: pl.Expr
-
-
-@dataclass(frozen=True)
 class Rule:
     """One rule and its value: a number, a regular expression or a condition."""
 
@@ -130,7 +123,12 @@ class Rule:
         """How the funnel names it."""
         return self.kind.label(self.value)
 
-    def as_recipe(self) -> dict[str, float | str]:
+    @property
+    def note(self) -> str:
+        """What the funnel adds: nothing."""
+        return ""
+
+    def as_recipe(self) -> dict[str, Any]:
         """As a recipe writes it: {"min_clip_l14": 0.25}."""
         return {self.kind.name: self.value}
 
@@ -196,10 +194,11 @@ def rule_of(name: str, value: Any) -> Rule:
     """The rule a recipe's `{name: value}` stands for. Raises RuleError, a sentence."""
     kind = KINDS.get(name)
     if kind is None:
-        near = nearest(name, list(KINDS))
+        known = [*KINDS, "top", "sample", "preset", "recipe"]
+        near = nearest(str(name), known)
         raise RuleError(
             f"no rule is called {name!r}",
-            todo=f"did you mean {near!r}?" if near else f"there are {', '.join(KINDS)}",
+            todo=f"did you mean {near!r}?" if near else f"there are {', '.join(known)}",
         )
     if kind.takes_number:
         return Rule(kind, _number(kind, value))
@@ -209,16 +208,34 @@ def rule_of(name: str, value: Any) -> Rule:
     return Rule(kind, value)
 
 
-def rules_of(recipe: Iterable[Mapping[str, Any]]) -> tuple[Rule, ...]:
-    """The rules of a recipe, in order. A list as value stands for several. Raises RuleError."""
-    found = []
+AnyRule = Rule | Top | Sample
+
+
+def rules_of(recipe: Iterable[Mapping[str, Any]]) -> tuple[AnyRule, ...]:
+    """The rules of a recipe, in order; presets and recipes that it names are filled in.
+
+    A list as value stands for several. Raises RuleError, and SourceError where a file is missing.
+    """
+    found: list[AnyRule] = []
     for entry in recipe:
+        if isinstance(entry, Mapping) and entry.keys() & {"top", "sample"}:
+            found.append(selection_of(entry))
+            continue
         if not isinstance(entry, Mapping) or len(entry) != 1:
             raise RuleError(f"a rule is written as one name and its value, not as {entry!r}")
         ((name, value),) = entry.items()
+        if name in ("preset", "recipe"):
+            found += rules_of(_rules_from(name, value))
+            continue
         several = isinstance(value, list | tuple) and name in KINDS and KINDS[name].repeatable
         found += [rule_of(name, item) for item in (value if several else [value])]
     return tuple(found)
+
+
+def _rules_from(kind: str, value: Any) -> Sequence[Mapping[str, Any]]:
+    from coyo_tools.pieces.recipes import preset_named, recipe_at
+
+    return preset_named(value).rules if kind == "preset" else recipe_at(value).rules
 
 
 def _number(kind: RuleKind, value: Any) -> float:
@@ -248,9 +265,9 @@ _CHECKS: Mapping[str, Callable[[RuleKind, str], object]] = {
 }
 
 
-def is_cut_upstream(rule: Rule) -> bool:
+def is_cut_upstream(rule: AnyRule) -> bool:
     """Whether every row of COYO passes, because its makers cut there already."""
-    if not rule.kind.takes_number or isinstance(rule.value, str):
+    if not isinstance(rule, Rule) or not rule.kind.takes_number or isinstance(rule.value, str):
         return False
     names = ("aspect_ratio",) if rule.kind.combine == "ratio" else rule.kind.columns
     if rule.kind.combine == "longer":
@@ -266,8 +283,9 @@ def _implied(name: str, operator: str, value: float) -> bool:
 
 
 def rules_help() -> str:
-    """Every kind by the name the API and recipes give it, a line each."""
-    return "\n".join(f"{kind.name}={kind.metavar}: {kind.help}" for kind in RULE_KINDS)
+    """Every kind by the name the API and recipes give it, a line each, and what goes beside."""
+    kinds = [(kind.name, kind.metavar, kind.help) for kind in RULE_KINDS]
+    return "\n".join(f"{name}={metavar}: {said}" for name, metavar, said in (*kinds, *OTHER_FLAGS))
 
 
 def rules_table() -> str:

@@ -65,6 +65,18 @@ def compile_where(sql: str, schema: Mapping[str, pl.DataType]) -> Condition:
     return Condition(sql, tuple(translate.columns), term.expr_as("bool"))
 
 
+def compile_number(sql: str, schema: Mapping[str, pl.DataType]) -> tuple[Term, tuple[str, ...]]:
+    """Translate an expression that gives a number: the term, and the columns that it reads.
+
+    Raises RuleError, a sentence.
+    """
+    translate = _Translator(sql, schema)
+    term = translate(_parse(sql))
+    if term.kind not in terms.NUMBERS:
+        raise RuleError("gives no number of a row", where=_where(sql))
+    return term, tuple(translate.columns)
+
+
 def _where(sql: str) -> str:
     return f"--where {sql!r}"
 

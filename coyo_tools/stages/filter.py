@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from coyo_tools.machinery.storage import Folder
 from coyo_tools.pieces.bites import Bite, bites, polars_types, reading, serve
 from coyo_tools.pieces.funnel import Counts, counted, counting
-from coyo_tools.pieces.rules import Rule, Tests
+from coyo_tools.pieces.rules import AnyRule
+from coyo_tools.pieces.selections import Tests
 from coyo_tools.pieces.source import OpenPart, open_part, part_at
 from coyo_tools.words.errors import CorruptFile, CoyoError
 from coyo_tools.words.schema import COYO
@@ -45,7 +46,7 @@ class Filter:
     ids: whether the ids of the kept rows are to be handed on for the digest.
     """
 
-    rules: tuple[Rule, ...]
+    rules: tuple[AnyRule, ...]
     columns: tuple[str, ...]
     fingerprint: str
     ids: bool
@@ -177,7 +178,7 @@ def _agree(bite: Bite, counts: Counts, rows: pl.DataFrame) -> None:
         )
 
 
-def tests_of(rules: Sequence[Rule], part: OpenPart) -> tuple[list[Tests], tuple[str, ...]]:
+def tests_of(rules: Sequence[AnyRule], part: OpenPart) -> tuple[list[Tests], tuple[str, ...]]:
     """The rules over this part's columns, and the columns that they read.
 
     Raises RuleError and SchemaError where one cannot be evaluated on this part.

@@ -21,7 +21,9 @@ from coyo_tools.machinery import engine, manifest
 from coyo_tools.machinery.storage import Folder, folder_at, is_remote, local_path
 from coyo_tools.pieces import source as sources
 from coyo_tools.pieces.funnel import Counts, Step, funnel
-from coyo_tools.pieces.rules import Rule, rules_help, rules_of
+from coyo_tools.pieces.rules import AnyRule, rules_help, rules_of
+from coyo_tools.pieces.selections import Sample, Top, entries_of
+from coyo_tools.pieces.sidecar import histograms_in
 from coyo_tools.pieces.source import OpenPart
 from coyo_tools.stages.filter import (
     Filter,
@@ -31,6 +33,7 @@ from coyo_tools.stages.filter import (
     filtered_before,
     tests_of,
 )
+from coyo_tools.verbs.passes import Passes, resolve
 from coyo_tools.words.config import DEFAULT_SOURCE, FilterSettings, as_json
 from coyo_tools.words.errors import SchemaError, SettingsError, nearest
 from coyo_tools.words.progress import Listener, Progress, silent
@@ -38,6 +41,7 @@ from coyo_tools.words.schema import COYO
 
 if TYPE_CHECKING:
     from coyo_tools.machinery.manifest import Run
+    from coyo_tools.pieces.quantiles import Tally
 
 MOST_AT_ONCE = 4  # parts; each holds about a row group
 
@@ -63,7 +67,7 @@ class FilterResult:
     rows_in, rows_out: rows. parts: files written. bytes: of those files. funnel: a step each rule.
     digest: `sha256:...` over the sorted ids, None where the source has no column id. schema: whose
     column names the source has. casts: columns converted. seconds: of this run. complete_before:
-    whether there was nothing left to do.
+    whether there was nothing left to do. notes: what else is worth telling of this run.
     """
 
     out: str
@@ -77,6 +81,7 @@ class FilterResult:
     casts: tuple[Cast, ...]
     seconds: float
     complete_before: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def kept(self) -> float:
@@ -107,16 +112,16 @@ def filter(
     source: parquet metadata: a folder, file or glob, `hf://`, `s3://`, `gs://`, `https://`, or what
     an earlier command wrote.
     out: a folder, local or remote; one parquet per input part under its name, row order kept.
-    settings: rules, columns, limit_files, schema. rules: further rules by name, applied in the
-    order written after those of `settings`, such as `min_clip_l14=0.25` or
-    `where=["num_faces = 0"]`; all of them below.
+    settings: rules, columns, limit_files, schema, stats. rules: further rules by name, applied in
+    the order written after those of `settings`, such as `min_clip_l14=0.25`,
+    `where=["num_faces = 0"]` or `top="30%", by="clip_similarity_vitl14"`; all of them below.
     overwrite: start anew in a folder this tool wrote. progress: hears of every bite.
 
     Run again, it finishes the parts that are missing. Raises SourceError, SchemaError, RuleError,
     SettingsConflict, StorageError and the other errors of `coyo_tools.words.errors`.
     """
     started = time.monotonic()
-    asked = rules_of([*(settings or FilterSettings()).rules, *_written(rules)])
+    asked = rules_of([*(settings or FilterSettings()).rules, *entries_of(rules)])
     settings = dataclasses.replace(
         settings or FilterSettings(), rules=tuple(rule.as_recipe() for rule in asked)
     )
@@ -128,6 +133,7 @@ def filter(
     for part in parts:
         tests_of(asked, part)  # every part must be able to answer every rule before one is written
     job = _Job(found.url, parts, asked, columns, settings)
+    notes = job.use_stats()
     with manifest.begin(
         folder, "filter", as_json(settings), [p.identity() for p in parts], overwrite=overwrite
     ) as run:
@@ -135,17 +141,11 @@ def filter(
         if run.done and names <= set(folder.names()):
             return _told(run, folder, time.monotonic() - started, complete_before=True)
         job.run(run, folder, progress)
-        return _told(run, folder, time.monotonic() - started)
+        told = _told(run, folder, time.monotonic() - started)
+        return dataclasses.replace(told, notes=notes)
 
 
 filter.__doc__ = f"{inspect.cleandoc(filter.__doc__ or '')}\n\nRules:\n\n{rules_help()}"
-
-
-def _written(rules: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Keyword rules as a recipe's entries; those that are None were not given."""
-    for name, value in rules.items():
-        if value is not None:
-            yield {name: value}
 
 
 def _keep_apart(source: str, out: str) -> None:
@@ -202,18 +202,32 @@ class _Job:
         self,
         source: str,
         parts: Sequence[OpenPart],
-        rules: tuple[Rule, ...],
+        rules: tuple[AnyRule, ...],
         columns: tuple[str, ...],
         settings: FilterSettings,
     ) -> None:
         self._source = source
         self._parts, self._rules, self._columns = parts, rules, columns
         self._settings = settings
+        self._histograms: dict[str, Tally] = {}
         self._ids = all("id" in part.binding.columns for part in parts)
         self._workers = settings.workers or min(MOST_AT_ONCE, engine.cores())
 
+    def use_stats(self) -> tuple[str, ...]:
+        """Load the histograms that the settings name; whether they help. Raises SettingsError."""
+        place = self._settings.stats
+        if place is None:
+            return ()
+        self._histograms = histograms_in(place, [part.identity() for part in self._parts])
+        first = self._rules[0] if self._rules else None
+        if isinstance(first, Top) and first.by in self._histograms:
+            return (f"{first.label}: with the histogram of {place}",)
+        return (f"{place} is of no use here: no --top by a column comes before the other rules",)
+
     def run(self, run: Run, folder: Folder, progress: Listener) -> None:
         """Filter what is missing into the folder and finish the manifest."""
+        passes = Passes("filter", self._parts, self._workers, progress)
+        self._rules = resolve(self._rules, passes, self._histograms.get)
         with tempfile.TemporaryDirectory(prefix="coyo-filter-") as scratch:
             done: dict[str, Filtered] = {}
             missing = []
@@ -241,8 +255,17 @@ class _Job:
             "columns": list(self._columns),
             "input": part.identity(),
         }
+        if cuts := self._cuts():  # they depend on every part
+            said["cuts"] = cuts
         fingerprint = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
         return Filter(self._rules, self._columns, fingerprint, self._ids)
+
+    def _cuts(self) -> list[dict[str, Any]]:
+        return [
+            {"rule": rule.label, **rule.cut.to_json()}
+            for rule in self._rules
+            if isinstance(rule, Top | Sample) and rule.cut is not None
+        ]
 
     def _finish(self, run: Run, done: Sequence[Filtered]) -> None:
         counts = sum((each.counts for each in done), Counts.none(len(self._rules)))
@@ -257,6 +280,7 @@ class _Job:
                 "bytes_out": sum(each.bytes for each in done),
                 "funnel": [step.to_dict() for step in steps],
                 "recipe": [rule.as_recipe() for rule in self._rules],
+                **({"cuts": cuts} if (cuts := self._cuts()) else {}),
                 "schema": schema,
                 "casts": [dataclasses.asdict(cast) for cast in _casts(self._parts, self._columns)],
             },

@@ -115,7 +115,8 @@ class FilterSettings:
     """What `filter` keeps.
 
     rules: in order, each a mapping of one rule to its value as a recipe writes it, such as
-    `{"min_clip_l14": 0.25}` or `{"where": "num_faces = 0"}`; `help(coyo_tools.filter)` lists them.
+    `{"min_clip_l14": 0.25}` or `{"top": "30%", "by": "width"}`; `help(coyo_tools.filter)` lists
+    them.
     """
 
     rules: tuple[Mapping[str, Any], ...] = ()
@@ -126,9 +127,36 @@ class FilterSettings:
         None, "Read only the first N files of the source.", minimum=1, metavar="N"
     )
     schema: str = option("auto", _SCHEMA_HELP, choices=SCHEMA_CHOICES)
+    stats: str | None = option(
+        None,
+        "Folder that `coyo stats` made of the same source: spares --top its first pass.",
+        metavar="DIR",
+        affects_result=False,
+    )
     workers: int | None = option(
         None,
         "Parts filtered at once; default one a core, at most 4.",
+        minimum=1,
+        metavar="N",
+        affects_result=False,
+    )
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+
+@documented
+@dataclass(frozen=True)
+class StatsSettings:
+    """What `stats` looks at."""
+
+    limit_files: int | None = option(
+        None, "Read only the first N files of the source.", minimum=1, metavar="N"
+    )
+    schema: str = option("auto", _SCHEMA_HELP, choices=SCHEMA_CHOICES)
+    workers: int | None = option(
+        None,
+        "Parts read at once; default one a core, at most 4.",
         minimum=1,
         metavar="N",
         affects_result=False,

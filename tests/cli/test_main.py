@@ -101,6 +101,7 @@ def test_every_option_of_every_command_has_help(name: str) -> None:
 
 
 SETTINGS = {
+    "stats": "StatsSettings",
     "filter": "FilterSettings",
     "download": "DownloadSettings",
     "score": "ScoreSettings",

@@ -68,3 +68,26 @@ def test_faults_on_s3_are_sentences(bucket, tmp_path):
     bucket.pipe_file("bucket/metadata/part-1.parquet", data[:-9])
     with pytest.raises(CorruptFile, match=r"part-1\.parquet: is truncated"):
         coyo_tools.filter("s3://bucket/metadata", tmp_path / "s")
+
+
+def test_tops_stats_and_recipes_on_s3(bucket, tmp_path):
+    named = {"top": "10%", "by": "watermark_score", "sample": 50, "seed": 2}
+    here = coyo_tools.filter(tmp_path / "m", tmp_path / "s", **named)
+    coyo_tools.stats(tmp_path / "m", tmp_path / "st")
+    coyo_tools.stats("s3://bucket/metadata", "s3://bucket/stats")
+    assert (
+        bucket.cat_file("bucket/stats/histograms.npz")
+        == (tmp_path / "st" / "histograms.npz").read_bytes()
+    )
+    bucket.pipe_file(
+        "bucket/r.yaml",
+        b"source: s3://bucket/metadata\nfilter: [{top: 10%, by: watermark_score}]\n"
+        b"sample: {rows: 50, seed: 2}\n",
+    )
+    ran = coyo_tools.run("s3://bucket/r.yaml", "s3://bucket/out")
+    assert (ran.steps[0].result.digest, ran.steps[0].result.rows_out) == (here.digest, 50)
+    again = coyo_tools.run("s3://bucket/out/subset/manifest.json", tmp_path / "again")
+    assert again.differs is None
+    kept = FilterSettings(stats="s3://bucket/stats")
+    told = coyo_tools.filter("s3://bucket/metadata", tmp_path / "t", kept, **named)
+    assert (told.digest, len(told.notes)) == (here.digest, 1)

@@ -1,0 +1,78 @@
+"""coyo stats"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from coyo_tools.cli import show
+from coyo_tools.cli.options import (
+    json_option,
+    overwrite_option,
+    settings_from,
+    settings_options,
+    source_argument,
+)
+from coyo_tools.words.config import DEFAULT_SOURCE, StatsSettings
+
+if TYPE_CHECKING:
+    from coyo_tools.verbs.stats import ColumnStats, StatsResult
+
+
+@click.command(name="stats")
+@source_argument
+@click.option(
+    "-o", "--out", metavar="DIR", help="Folder for stats.json and histograms for a later --top."
+)
+@settings_options(StatsSettings)
+@overwrite_option
+@json_option
+def command(
+    source: str | None, out: str | None, overwrite: bool, as_json: bool, **values: Any
+) -> None:
+    """Show exact figures of every numeric column: nulls, min, mean, max, quantiles.
+
+    A quantile is the smallest value that at least so many percent of the values do not exceed.
+    Example:
+
+      coyo stats metadata -o stats
+    """
+    from coyo_tools.verbs.stats import stats
+
+    settings = settings_from(StatsSettings, values)
+    result = stats(
+        source or DEFAULT_SOURCE, out, settings, overwrite=overwrite, progress=show.listener()
+    )
+    if as_json:
+        show.print_json(result.to_dict())
+    else:
+        tell(result)
+
+
+def tell(result: StatsResult) -> None:
+    """Print a line a column and the next command."""
+    for note in result.notes:
+        click.echo(f"note: {note}", err=True)
+    missing = any(column.nulls or column.nan for column in result.columns)
+    quantiles = list(result.columns[0].quantiles) if result.columns else []
+    head = ["column", *(["nulls", "NaN"] if missing else []), "min", "mean", "max"]
+    rows = [_row(column, missing, quantiles) for column in result.columns]
+    click.echo(show.table([*head, *(f"{q}%" for q in quantiles)], rows))
+    place = f": {result.out}" if result.out else ""
+    kept = f" --stats {result.out}" if result.out else ""
+    click.echo(
+        f"{show.count(result.rows)} rows, {show.seconds(result.seconds)}{place}   "
+        f"next: coyo filter {result.source} -o subset --top 30% --by clip_similarity_vitl14{kept}"
+    )
+
+
+def _row(column: ColumnStats, missing: bool, quantiles: list[str]) -> list[str]:
+    figures = [column.minimum, column.mean, column.maximum]
+    absent = [show.count(column.nulls), show.count(column.nan)] if missing else []
+    found = [column.quantiles.get(q) for q in quantiles]
+    return [column.name, *absent, *(_figure(value) for value in [*figures, *found])]
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else str(value) if isinstance(value, int) else f"{value:.4g}"

@@ -1,0 +1,210 @@
+"""Rules that look at all rows: the top by a column, and samples of a fixed size.
+
+Passes over the data find where such a rule cuts (`stages.select`); after that it is a
+condition on one row, as every other rule. Rows are taken best first: by value, largest first, then
+by smaller h(id, 0).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from coyo_tools.pieces.measures import Measure
+from coyo_tools.pieces.sampling import SPAN, Amount, amount_of, hash_expr, seed_of
+from coyo_tools.words.errors import RuleError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Schema = Mapping[str, "pl.DataType"]
+
+# Flags of `coyo filter` beside the kinds of rules: name, what stands for its value, help.
+OTHER_FLAGS: tuple[tuple[str, str, str], ...] = (
+    (
+        "top",
+        "30%|COUNT",
+        "Of the rows left so far those largest by --by; ties: smaller h(id, 0).",
+    ),
+    ("by", "COLUMN", "What --top looks at: a column, or SQL that gives a number."),
+    ("sample", "1%|COUNT", "A random share or number of the rows, by h(id, seed); 1% lies in 10%."),
+    ("seed", "N", "Of --sample; 0 unless given."),
+    ("preset", "NAME", "The rules of a preset, at this place; coyo presets lists them."),
+    ("recipe", "FILE", "The rules of a recipe's filter list, at this place."),
+)
+
+
+@dataclass(frozen=True)
+class Tests:
+    """A rule as polars expressions, Boolean. passes: null where unknown. unknown: never null."""
+
+    passes: pl.Expr
+    unknown: pl.Expr
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Where a selection cuts.
+
+    rows: it keeps (a few more where ids repeat). value: rows beyond it are kept; None where every
+    row with a value is kept, or none. hash: of the rows at `value`, those with a hash up to it
+    are kept; None where all of them are. ties: rows at `value`, ties_kept: of them.
+    """
+
+    rows: int
+    value: float | int | None = None
+    hash: int | None = None
+    ties: int = 0
+    ties_kept: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data. The value as text where JSON has no number for it."""
+        import math
+
+        odd = isinstance(self.value, float) and not math.isfinite(self.value)
+        return {
+            "rows": self.rows,
+            "value": str(self.value) if odd else self.value,
+            "hash": self.hash,
+            "ties": self.ties,
+            "ties_kept": self.ties_kept,
+        }
+
+
+@dataclass(frozen=True)
+class Top:
+    """`--top AMOUNT --by COLUMN`: the rows with the largest values. cut: once it is known."""
+
+    amount: Amount
+    by: str
+    cut: Cut | None = None
+
+    @property
+    def label(self) -> str:
+        """How the funnel names it."""
+        return f"top {self.amount} by {self.by}"
+
+    @property
+    def measure(self) -> Measure:
+        """What it orders rows by."""
+        return Measure(self.by)
+
+    def as_recipe(self) -> dict[str, Any]:
+        """As a recipe writes it."""
+        return {"top": self.amount.written, "by": self.by}
+
+    @property
+    def note(self) -> str:
+        """Where it cuts, for the funnel."""
+        if self.cut is None or self.cut.value is None:
+            return ""
+        value = self.cut.value
+        shown = f"{value:,}" if isinstance(value, int) else f"{value:.6g}"
+        if self.cut.hash is None:
+            return f"from {shown}"
+        return f"from {shown}, {self.cut.ties_kept:,} of {self.cut.ties:,} ties"
+
+    def tests(self, schema: Schema, source: str) -> tuple[Tests, tuple[str, ...]]:
+        """As `Rule.tests`; before the cut is known every row with a value passes."""
+        import polars as pl
+
+        measured = self.measure.over(schema, source)
+        Measure().over(schema, source)  # ties need the id, should there be any
+        value, cut = measured.expr, self.cut
+        unknown = value.is_null()
+        if cut is None or (cut.value is None and cut.rows):
+            return Tests(pl.when(unknown).then(None).otherwise(True), unknown), measured.columns
+        if cut.value is None:
+            return Tests(pl.when(unknown).then(None).otherwise(False), unknown), measured.columns
+        dtype = {"int": pl.Int64, "f32": pl.Float32, "f64": pl.Float64}[measured.order.kind]
+        bound = pl.lit(cut.value, dtype=dtype)
+        if cut.hash is None:
+            return Tests(value >= bound, unknown), measured.columns
+        tied = (value == bound) & (hash_expr() <= pl.lit(cut.hash, dtype=pl.UInt64))
+        return Tests((value > bound) | tied, unknown), (*measured.columns, "id")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """`--sample AMOUNT --seed N`: a share is a rule on each row, h(id, seed) < share * 2^64; of a
+    count the smallest h. cut: once it is known; a share needs none."""
+
+    amount: Amount
+    seed: int = 0
+    cut: Cut | None = None
+
+    @property
+    def label(self) -> str:
+        """How the funnel names it."""
+        return f"sample {self.amount}, seed {self.seed}"
+
+    @property
+    def measure(self) -> Measure:
+        """What it orders rows by."""
+        return Measure(seed=self.seed)
+
+    def as_recipe(self) -> dict[str, Any]:
+        """As a recipe writes it."""
+        return {"sample": self.amount.written, "seed": self.seed}
+
+    @property
+    def note(self) -> str:
+        """Nothing worth telling."""
+        return ""
+
+    def tests(self, schema: Schema, source: str) -> tuple[Tests, tuple[str, ...]]:
+        """As `Rule.tests`; before the cut of a count is known every row passes."""
+        import polars as pl
+
+        measured = self.measure.over(schema, source)
+        last = SPAN - 1
+        if self.amount.share is not None:
+            last = self.amount.hash_bound - 1
+        elif self.cut is not None and self.cut.hash is not None:
+            last = self.cut.hash
+        passes = measured.expr <= pl.lit(last, dtype=pl.UInt64)
+        return Tests(passes, pl.col("id").is_null()), measured.columns
+
+
+Selection = Top | Sample
+
+
+def needs_cut(rule: object) -> bool:
+    """Whether passes over the data have to find where this rule cuts."""
+    if isinstance(rule, Sample):
+        return rule.amount.share is None
+    return isinstance(rule, Top)
+
+
+def selection_of(entry: Mapping[str, Any]) -> Selection:
+    """`{top: 30%, by: COLUMN}` or `{sample: 1%, seed: 0}`. Raises RuleError."""
+    kind, other = ("top", "by") if "top" in entry else ("sample", "seed")
+    for name in entry:
+        if name not in (kind, other):
+            raise RuleError(f"{kind} has no {name!r}", todo=f"it goes with {other!r}")
+    amount = amount_of(entry.get(kind), f"--{kind}")
+    if kind == "sample":
+        return Sample(amount, seed_of(entry.get("seed", 0), "--seed"))
+    by = entry.get("by")
+    if not isinstance(by, str) or not by.strip():
+        raise RuleError("names no column to order by", where="--top", todo="add --by COLUMN")
+    return Top(amount, by.strip())
+
+
+GO_WITH: Mapping[str, str] = {"by": "top", "seed": "sample"}
+
+
+def entries_of(rules: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Rules by keyword as a recipe's entries; those that are None were not given.
+
+    Raises RuleError where `by` or `seed` stands alone.
+    """
+    given = {name: value for name, value in rules.items() if value is not None}
+    for name, first in GO_WITH.items():
+        if name in given and first not in given:
+            raise RuleError(f"{name!r} goes with {first!r}, which was not given")
+    for name, value in given.items():
+        if name not in GO_WITH:
+            more = [n for n, first in GO_WITH.items() if first == name and n in given]
+            yield {name: value} | {n: given[n] for n in more}

@@ -1,0 +1,83 @@
+"""Histograms kept by `coyo stats`, for a later `--top`: histograms.npz beside stats.json.
+
+Of column N of stats.json the arrays `N.bins` (int32, the bins that are not empty, in order),
+`N.counts` (int64) and `N.facts` (uint64: rows, nulls, NaN, least and greatest key, residue): what
+`pieces.quantiles.Tally` holds.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from coyo_tools.machinery.manifest import MANIFEST, Manifest, difference_between, read_manifest
+from coyo_tools.machinery.storage import folder_at
+from coyo_tools.pieces.quantiles import Order, Tally
+from coyo_tools.words.errors import CorruptFile, SettingsError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+STATS, HISTOGRAMS = "stats.json", "histograms.npz"
+
+
+def packed(tallies: Sequence[Tally]) -> bytes:
+    """The histograms as the content of histograms.npz."""
+    import numpy as np
+
+    arrays: dict[str, np.ndarray[Any, Any]] = {}
+    for number, tally in enumerate(tallies):
+        bins = np.flatnonzero(tally.counts)
+        arrays[f"{number}.bins"] = bins.astype(np.int32)
+        arrays[f"{number}.counts"] = tally.counts[bins]
+        facts = (tally.rows, tally.nulls, tally.nans, tally.least or 0, tally.greatest or 0)
+        arrays[f"{number}.facts"] = np.array([*facts, tally.residue], np.uint64)
+    file = io.BytesIO()
+    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # its other keywords are not ours
+    return file.getvalue()
+
+
+def histograms_in(place: str, inputs: Sequence[Mapping[str, Any]]) -> dict[str, Tally]:
+    """The histograms that `coyo stats` left in a folder, by column.
+
+    inputs: of the run that wants them; they have to be the same, file by file. Raises
+    SettingsError, CorruptFile.
+    """
+    import numpy as np
+
+    folder = folder_at(place)
+    manifest = read_manifest(folder)
+    if manifest is None or manifest.command != "stats" or not manifest.complete:
+        raise SettingsError(
+            "holds no finished `coyo stats`",
+            where=place,
+            todo="make it with `coyo stats SOURCE -o`",
+        )
+    here = Manifest("stats", manifest.settings, inputs)
+    if differing := difference_between(manifest, here):
+        raise SettingsError(
+            f"holds the stats of another source: {differing}",
+            where=place,
+            todo="make new ones with `coyo stats SOURCE -o`, or leave --stats out",
+        )
+    try:
+        columns = folder.read_json(STATS)["columns"]
+        with np.load(io.BytesIO(folder.read_bytes(HISTOGRAMS)), allow_pickle=False) as arrays:
+            return {c["name"]: _unpacked(c, n, arrays) for n, c in enumerate(columns)}
+    except (OSError, ValueError, KeyError, IndexError) as error:
+        raise CorruptFile(
+            "its histograms cannot be read", where=folder.url_of(MANIFEST), todo="make it again"
+        ) from error
+
+
+def _unpacked(column: Mapping[str, Any], number: int, arrays: Any) -> Tally:
+    tally = Tally(Order(column["order"]))
+    tally.counts[arrays[f"{number}.bins"]] = arrays[f"{number}.counts"]
+    facts = [int(fact) for fact in arrays[f"{number}.facts"]]
+    tally.rows, tally.nulls, tally.nans, least, greatest, tally.residue = facts
+    if tally.values:
+        tally.least, tally.greatest = least, greatest
+    if int(tally.counts.sum()) != tally.values:
+        raise ValueError("the counts do not add up")
+    return tally

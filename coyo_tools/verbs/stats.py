@@ -1,0 +1,209 @@
+"""stats: exact figures of every numeric column, and histograms for a later --top."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from coyo_tools.machinery import engine, manifest
+from coyo_tools.machinery.storage import Folder, folder_at
+from coyo_tools.pieces import source as sources
+from coyo_tools.pieces.binding import type_name
+from coyo_tools.pieces.bites import polars_types
+from coyo_tools.pieces.exact_sum import ExactSum
+from coyo_tools.pieces.measures import Measure, is_measurable
+from coyo_tools.pieces.quantiles import Tally, rank_of_share
+from coyo_tools.pieces.sidecar import HISTOGRAMS, STATS, packed
+from coyo_tools.pieces.source import OpenPart
+from coyo_tools.stages.select import Look
+from coyo_tools.verbs.passes import Passes
+from coyo_tools.words.config import DEFAULT_SOURCE, StatsSettings, as_json
+from coyo_tools.words.errors import SchemaError
+from coyo_tools.words.progress import Listener, silent
+
+QUANTILES = (1, 5, 10, 25, 50, 75, 90, 95, 99)
+MOST_AT_ONCE = 4  # parts
+
+
+@dataclass(frozen=True)
+class ColumnStats:
+    """One column, exact. values: rows that have one; nulls and nan: those that have none.
+
+    minimum, maximum, mean: None of no values; infinities are values. The mean is the exact one,
+    rounded once to float64. quantiles: by hundredths, the smallest value that at least so many
+    hundredths of the values do not exceed. order: the kind of its histogram.
+    """
+
+    name: str
+    dtype: str
+    values: int
+    nulls: int
+    nan: int
+    minimum: float | None
+    maximum: float | None
+    mean: float | None
+    quantiles: Mapping[str, float]
+    order: str
+
+
+@dataclass(frozen=True)
+class StatsResult:
+    """What `stats` found. out: the folder written, or None. notes: columns left out, and why."""
+
+    source: str
+    rows: int
+    columns: tuple[ColumnStats, ...]
+    notes: tuple[str, ...]
+    out: str | None
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for --json."""
+        return dataclasses.asdict(self) | {"seconds": round(self.seconds, 3)}
+
+
+def stats(
+    source: str | os.PathLike[str] = DEFAULT_SOURCE,
+    out: str | os.PathLike[str] | None = None,
+    settings: StatsSettings | None = None,
+    *,
+    overwrite: bool = False,
+    progress: Listener = silent,
+) -> StatsResult:
+    """Count, nulls, NaN, min, max, mean and quantiles of every numeric column but the id.
+
+    All exact, in bounded memory: one pass, and further ones only into the bins in which a quantile
+    of a full-precision column lies. out: a folder for stats.json and histograms.npz, with which
+    `filter` finds a `top` over the same source without the first pass.
+
+    Raises SourceError, SchemaError, SettingsConflict, StorageError.
+    """
+    started = time.monotonic()
+    settings = settings or StatsSettings()
+    found = sources.find(source, schema=settings.schema).first(settings.limit_files)
+    parts = found.open_all()
+    names, notes = _columns(parts)
+    job = _Job(parts, names, settings, progress)
+    if out is None:
+        columns, _ = job.run()
+        said = _document(found.url, parts, columns, notes)
+        return _told(said, None, time.monotonic() - started)
+    folder = folder_at(out)
+    with manifest.begin(
+        folder, "stats", as_json(settings), [p.identity() for p in parts], overwrite=overwrite
+    ) as run:
+        if not run.done:
+            columns, tallies = job.run()
+            _write(folder, _document(found.url, parts, columns, notes), tallies)
+            result = {"source": found.url, "rows": sum(part.rows for part in parts)}
+            run.finish(result, [STATS, HISTOGRAMS], None)
+        return _told(folder.read_json(STATS), folder.url, time.monotonic() - started)
+
+
+def _columns(parts: Sequence[OpenPart]) -> tuple[dict[str, str], list[str]]:
+    """Numeric columns that all parts have, with their types as read; and notes on the others."""
+    if not parts:
+        return {}, []
+    kinds = [polars_types(part.schema) for part in parts]
+    names = dict.fromkeys(n for k in kinds for n in k if n != "id" and is_measurable(k[n]))
+    common = [n for n in names if all(n in k and is_measurable(k[n]) for k in kinds)]
+    notes = [
+        f"{n} is left out: not every part has it as a number" for n in names if n not in common
+    ]
+    if not common:
+        raise SchemaError("has no numeric column", where=parts[0].part.url)
+    return {n: type_name(parts[0].schema.field(n).type) for n in common}, notes
+
+
+class _Job:
+    """The passes over the parts."""
+
+    def __init__(
+        self,
+        parts: Sequence[OpenPart],
+        names: Mapping[str, str],
+        settings: StatsSettings,
+        progress: Listener,
+    ) -> None:
+        workers = settings.workers or min(MOST_AT_ONCE, engine.cores())
+        self._names = names
+        self._passes = Passes("stats", parts, workers, progress)
+
+    def run(self) -> tuple[list[ColumnStats], list[Tally]]:
+        """One pass over all columns, and those that quantiles still need."""
+        what = Look(tuple(Measure(name) for name in self._names), raw=True)
+        sums = [ExactSum() for _ in self._names]
+        tallies = self._passes.tallies(
+            what, "histograms", also=lambda number, seen: sums[number].add(seen.values)
+        )
+        searches = [
+            {q: tally.search(rank_of_share(q, tally.values)) for q in QUANTILES if tally.values}
+            for tally in tallies
+        ]
+        flat = [(number, s) for number, found in enumerate(searches) for s in found.values()]
+        self._passes.narrow(what, flat, [tally.order for tally in tallies], "quantiles")
+        columns = [
+            _column(name, tally, total, {q: s.lo for q, s in found.items()}, self._names[name])
+            for name, tally, total, found in zip(self._names, tallies, sums, searches, strict=True)
+        ]
+        return columns, tallies
+
+
+def _column(
+    name: str, tally: Tally, total: ExactSum, found: Mapping[int, int], dtype: str
+) -> ColumnStats:
+    value = tally.order.value
+    return ColumnStats(
+        name=name,
+        dtype=dtype,
+        values=tally.values,
+        nulls=tally.nulls,
+        nan=tally.nans,
+        minimum=None if tally.least is None else value(tally.least),
+        maximum=None if tally.greatest is None else value(tally.greatest),
+        mean=total.mean(tally.values),
+        quantiles={str(q): value(key) for q, key in found.items()},
+        order=tally.order.kind,
+    )
+
+
+def _document(
+    url: str, parts: Sequence[OpenPart], columns: Sequence[ColumnStats], notes: Sequence[str]
+) -> dict[str, Any]:
+    """What stats.json holds. Infinities and NaN are texts in it: JSON has no numbers for them."""
+    return {
+        "source": url,
+        "rows": sum(part.rows for part in parts),
+        "columns": [_texts(dataclasses.asdict(column)) for column in columns],
+        "notes": list(notes),
+    }
+
+
+def _texts(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _texts(item) for key, item in value.items()}
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _numbers(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _numbers(item) for key, item in value.items()}
+    with contextlib.suppress(KeyError, TypeError):
+        return {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}[value]
+    return value
+
+
+def _write(folder: Folder, said: Mapping[str, Any], tallies: Sequence[Tally]) -> None:
+    folder.write_bytes(HISTOGRAMS, packed(tallies))
+    folder.write_json(STATS, said)
+
+
+def _told(said: Mapping[str, Any], out: str | None, seconds: float) -> StatsResult:
+    columns = tuple(ColumnStats(**_numbers(column)) for column in said["columns"])
+    return StatsResult(said["source"], said["rows"], columns, tuple(said["notes"]), out, seconds)

@@ -1,0 +1,129 @@
+"""`--top`, `--sample`, `--preset`, `--recipe`, stats, run and presets as a user types them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from coyo_tools.cli import main
+from tests.metadata import rows_of, write_parts
+
+
+@pytest.fixture
+def coyo(capsys):
+    def run(*arguments: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main([str(a) for a in arguments])
+        said = capsys.readouterr()
+        return int(ended.value.code or 0), said.out, said.err
+
+    return run
+
+
+@pytest.fixture
+def source(tmp_path) -> Path:
+    rows = [{"num_faces": n % 3, "watermark_score": n / 10} for n in range(10)]
+    write_parts(tmp_path / "metadata", [rows_of(*rows)])
+    return tmp_path / "metadata"
+
+
+def rules_in(said: str) -> list[str]:
+    return [step["rule"] for step in json.loads(said)["funnel"]]
+
+
+def test_selections_keep_their_places_among_the_rules(coyo, source, tmp_path):
+    status, said, _ = coyo(
+        "filter", source, "-o", tmp_path / "s", "--json", "--top", "90%", "--by", "width",
+        "--max-faces", "1", "--sample", "50%", "--top", "2", "--preset", "safe",
+        "--by", "watermark_score", "--seed", "4",
+    )  # fmt: skip
+    assert status == 0
+    assert rules_in(said) == [
+        "top 90% by width", "num_faces <= 1", "sample 50%, seed 4", "top 2 by watermark_score",
+        "nsfw_score_* <= 0.1",
+    ]  # fmt: skip
+
+
+def test_the_funnel_says_where_a_top_cuts(coyo, source, tmp_path):
+    _, said, _ = coyo(
+        "filter", source, "-o", tmp_path / "s", "--top", "30%", "--by", "watermark_score"
+    )
+    assert said.splitlines()[2].split() == [
+        "top", "30%", "by", "watermark_score", "7", "7", "3", "from", "0.7",
+    ]  # fmt: skip
+
+
+def test_environment_variables_are_understood(coyo, source, tmp_path, monkeypatch):
+    monkeypatch.setenv("COYO_FILTER_TOP", "50%\n3")
+    monkeypatch.setenv("COYO_FILTER_BY", "width\nwatermark_score")
+    _, said, _ = coyo("filter", source, "-o", tmp_path / "s", "--json")
+    assert rules_in(said) == ["top 50% by width", "top 3 by watermark_score"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (["--top", "30%"], 2, "Each --top needs one --by"),
+        (["--by", "width"], 2, "Each --top needs one --by"),
+        (["--sample", "1%", "--seed", "1", "--seed", "2"], 2, "Each --sample needs one --seed"),
+        (["--seed", "1"], 2, "Each --sample needs one --seed"),
+        (["--top", "x", "--by", "width"], 1, "--top: 'x' is no amount"),
+        (["--preset", "saff"], 1, "did you mean 'safe'?"),
+        (["--recipe", "nowhere.yaml"], 1, "nowhere.yaml: no such file"),
+        (["--stats", "nowhere"], 1, "nowhere: holds no finished `coyo stats`"),
+    ],
+)
+def test_what_cannot_be_is_one_sentence(coyo, source, tmp_path, arguments, status, said):
+    ended, printed, heard = coyo("filter", source, "-o", tmp_path / "s", *arguments)
+    assert (ended, printed) == (status, "")
+    assert said in heard
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_recipe_names_the_source_too(coyo, source, tmp_path):
+    path = tmp_path / "r.yaml"
+    path.write_text(f"source: {source}\nfilter: [{{max_faces: 0}}]\n")
+    status, said, _ = coyo("filter", "-o", tmp_path / "s", "--recipe", path, "--json")
+    assert (status, json.loads(said)["rows_in"]) == (0, 10)
+
+
+def test_stats_is_a_table_and_ends_with_the_next_command(coyo, source, tmp_path):
+    status, said, _ = coyo("stats", source, "-o", tmp_path / "st")
+    lines = said.splitlines()
+    assert status == 0
+    assert lines[0].split() == ["column", "min", "mean", "max", *(
+        f"{q}%" for q in (1, 5, 10, 25, 50, 75, 90, 95, 99))]  # fmt: skip
+    assert next(line for line in lines if line.startswith("num_faces")).split() == [
+        "num_faces", "0", "0.9", "2", "0", "0", "0", "0", "1", "2", "2", "2", "2",
+    ]  # fmt: skip
+    assert lines[-1].endswith(f"--by clip_similarity_vitl14 --stats {tmp_path / 'st'}")
+    _, said, heard = coyo("filter", source, "-o", tmp_path / "s", "--top", "3", "--by", "width",
+                          "--stats", tmp_path / "st")  # fmt: skip
+    assert f"note: top 3 by width: with the histogram of {tmp_path / 'st'}" in heard
+    status, said, _ = coyo("stats", source, "--json")
+    assert (status, json.loads(said)["rows"]) == (0, 10)
+
+
+def test_run_prints_every_stage(coyo, source, tmp_path):
+    path = tmp_path / "r.yaml"
+    path.write_text(f"source: {source}\nfilter: [{{max_faces: 0}}]\nscore: {{columns: word_count}}")
+    status, said, _ = coyo("run", path, "-o", tmp_path / "out")
+    assert status == 0
+    assert f"== filter: {tmp_path / 'out'}/subset" in said
+    assert f"== score: {tmp_path / 'out'}/scores" in said
+    _, said, _ = coyo("run", path, "-o", tmp_path / "out", "--json")
+    assert [step["command"] for step in json.loads(said)["steps"]] == ["filter", "score"]
+
+
+def test_presets_are_listed_and_shown(coyo):
+    _, said, _ = coyo("presets")
+    assert "laion2b-like         clip_similarity_vitb32 >= 0.28" in said
+    _, said, _ = coyo("presets", "vila-coyo")
+    assert "arXiv 2312.07533" in said
+    assert said.splitlines()[-1] == "next: coyo filter -o subset --preset vila-coyo"
+    _, said, _ = coyo("presets", "safe", "--json")
+    assert json.loads(said)[0]["rules"] == [{"max_nsfw": 0.1}]
+    status, _, heard = coyo("presets", "saef")
+    assert (status, "did you mean 'safe'?" in heard) == (1, True)
