@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from coyo_tools.pieces.sampling import hashes
+from coyo_tools.pieces import sampling
 from coyo_tools.pieces.phash import DRIFTED, DRIFTED_AT_MOST, REPLACED, SAME, SAME_AT_MOST, UNKNOWN
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def sample(ids: Array, stored: Array, recomputed: Array) -> list[list[float]]:
     """At most 1,000 pairs, those with the smallest h(id, 0): the same for any order of rows."""
     import numpy as np
 
-    chosen = np.argsort(hashes(ids, 0), kind="stable")[:SAMPLE]
+    chosen = np.argsort(sampling.hashes(ids, 0), kind="stable")[:SAMPLE]
     pairs = zip(stored[chosen].tolist(), recomputed[chosen].tolist(), strict=True)
     return [[a, b] for a, b in pairs if np.isfinite(a) and np.isfinite(b)]
 
