@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from coyo_tools.machinery.storage import filesystem, is_remote, local_path, storage_errors
+from coyo_tools.machinery.ranges import read_ranges
+from coyo_tools.machinery.storage import is_remote, local_path, storage_errors
 from coyo_tools.pieces.binding import target_type
 from coyo_tools.pieces.parts import MAGIC, OpenPart, does_not_fit, first_line
 from coyo_tools.words.errors import CorruptFile, RuleError, SchemaError, SourceError
@@ -76,9 +77,8 @@ class Served:
             return
         url = self._bite.part.part.url
         ranges = _ranges(self._bite, own)
-        fs, path = filesystem(url)
         with reading(self._bite):
-            blocks = fs.cat_ranges([path] * len(ranges), *map(list, zip(*ranges, strict=True)))
+            blocks = read_ranges(url, ranges)
         with storage_errors(str(self._path)), self._path.open("r+b") as file:
             for (start, end), block in zip(ranges, blocks, strict=True):
                 if len(block) != end - start:

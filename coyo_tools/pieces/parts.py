@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from coyo_tools.machinery.ranges import read_ranges
 from coyo_tools.machinery.storage import filesystem, is_remote, local_path
 from coyo_tools.pieces import hub
 from coyo_tools.pieces.binding import Binding, bind, target_type
@@ -195,8 +196,8 @@ class _Ends:
     def __init__(self, part: Part) -> None:
         self._handle = None
         if is_remote(part.url):
-            self._fs, self._path = filesystem(part.url)
-            self.size = part.bytes or int(self._fs.size(self._path))
+            self._url = part.url
+            self.size = part.bytes or _size_of(part.url)
         else:
             self._handle = local_path(part.url).open("rb")
             self.size = self._handle.seek(0, os.SEEK_END)
@@ -209,13 +210,18 @@ class _Ends:
 
     def _range(self, start: int, end: int) -> bytes:
         if self._handle is None:
-            return bytes(self._fs.cat_file(self._path, start=start, end=end)) if end else b""
+            return read_ranges(self._url, [(start, end)])[0] if end else b""
         self._handle.seek(start)
         return self._handle.read(end - start)
 
     def close(self) -> None:
         if self._handle is not None:
             self._handle.close()
+
+
+def _size_of(url: str) -> int:
+    fs, path = filesystem(url)
+    return int(fs.size(path))
 
 
 def _check_ends(part: Part, file: _Ends, tail: bytes) -> None:

@@ -98,3 +98,57 @@ def test_an_endpoint_that_does_not_answer_is_named():
     output = look("http://127.0.0.1:9", "hf://datasets/kakaobrain/coyo-700m")
     assert "http://127.0.0.1:9 cannot be reached" in output
     assert "HF_ENDPOINT" in output
+
+
+FILTER = """
+import sys
+import coyo_tools
+from coyo_tools.words.errors import CoyoError
+try:
+    kept = coyo_tools.filter("hf://datasets/kakaobrain/coyo-700m", sys.argv[1], where=["id < 0"])
+    print("kept", kept.rows_out)
+except CoyoError as error:
+    print(type(error).__name__, error)
+"""
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    """One part whose url column is far larger than what a client reads ahead."""
+    folder = tmp_path_factory.mktemp("large")
+    ids = pa.array(range(200_000), pa.int64())
+    urls = [f"https://example.org/{n * 2654435761 % 2**32:08x}" * 3 for n in range(200_000)]
+    table = pa.table({"url": urls, "id": ids})
+    pq.write_table(table, folder / "part-0.parquet", row_group_size=50_000, use_dictionary=False)
+    return folder
+
+
+def filtered(server: HubServer, out) -> str:
+    env = {**os.environ, "HF_ENDPOINT": server.base_url}
+    done = subprocess.run(
+        [sys.executable, "-c", FILTER, str(out)],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_rule_that_keeps_nothing_fetches_its_own_columns_only(large, tmp_path):
+    metadata = pq.read_metadata(large / "part-0.parquet")
+    groups = [metadata.row_group(n).column(1) for n in range(metadata.num_row_groups)]
+    own = sum(column.total_compressed_size for column in groups)
+    with HubServer(large) as hub:
+        assert filtered(hub, tmp_path / "out").strip() == "kept 0"
+    assert own < hub.bytes_sent <= 1.05 * own + 65_536  # the footer's request
+
+
+def test_a_hub_that_stops_giving_the_file_is_one_sentence(large, tmp_path):
+    with HubServer(large) as hub:
+        hub.broken_after = 1  # the footer
+        output = filtered(hub, tmp_path / "out")
+    assert output.startswith("SourceError hf://datasets/kakaobrain/coyo-700m@"), output
+    assert "cannot be read" in output
+    assert len(output.strip().splitlines()) == 1

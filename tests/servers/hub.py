@@ -24,6 +24,7 @@ class HubServer(ThreadedServer):
         self.requests: Counter[str] = Counter()
         self.bytes_sent = 0
         self.fail_next: list[web.Response] = []
+        self.broken_after: int | None = None  # file requests that are answered, before only 403
 
     def app(self) -> web.Application:
         app = web.Application(middlewares=[self._front])
@@ -109,13 +110,15 @@ class HubServer(ThreadedServer):
 
     async def _cdn(self, request: web.Request) -> web.Response:
         self.requests["cdn"] += 1
+        if self.broken_after is not None and self.requests["cdn"] > self.broken_after:
+            return web.Response(status=403, text="the link has expired")
         data = (self.folder / request.match_info["path"]).read_bytes()
         start, end = 0, len(data)
         if "Range" in request.headers:
             asked = request.http_range
             start = asked.start or 0
             end = min(len(data), asked.stop) if asked.stop is not None else len(data)
-        self.bytes_sent += end - start
+        self.bytes_sent += end - start if request.method == "GET" else 0
         headers = {"ETag": '"x"', "Accept-Ranges": "bytes"}
         if end - start < len(data):
             headers["Content-Range"] = f"bytes {start}-{end - 1}/{len(data)}"
