@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import json
 import platform
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -246,11 +247,18 @@ def _empty(folder: Folder, found: Manifest) -> None:
     still known as this tool's.
     """
     folder.write_json(MANIFEST, replace(found, complete=False, result=_EMPTYING).to_json())
-    suffixes = (".parquet", ".tar", ".json", ".jsonl", ".npy", ".i64")
-    top = [n for n in folder.names() if n.endswith(suffixes)]
-    for name in sorted({*found.files, *top} - {MANIFEST}):
+    for name in sorted({*found.files, *(n for n in folder.names() if _is_own(n, found))}):
         folder.delete(name)
     folder.delete(MANIFEST)
+
+
+def _is_own(name: str, found: Manifest) -> bool:
+    """Whether an unfinished run of this manifest may have made the file: what a user laid beside
+    it stays. Outputs are named after their inputs, or numbered as shards are."""
+    made_of = {re.sub(r"\.(parquet|tar)$", "", str(each.get("name"))) for each in found.inputs}
+    numbered = re.fullmatch(r"\d{5,}(\.tar|\.parquet|_stats\.json)(\.next)?", name)
+    named = name.endswith(".parquet") and name.removesuffix(".parquet") in made_of
+    return name == RUNS or numbered is not None or named
 
 
 def tool_versions() -> dict[str, str]:

@@ -207,9 +207,20 @@ def test_overwrite_starts_anew(tmp_path: Path) -> None:
 
 def test_overwrite_leaves_what_is_not_this_tools(tmp_path: Path) -> None:
     _finished(tmp_path)
-    (tmp_path / "notes.txt").write_text("mine")
+    for name in ("notes.txt", "notes.json", "labels.parquet"):
+        (tmp_path / name).write_text("mine")
     with _begun(tmp_path, overwrite=True):
-        assert (tmp_path / "notes.txt").read_text() == "mine"
+        for name in ("notes.txt", "notes.json", "labels.parquet"):
+            assert (tmp_path / name).read_text() == "mine"
+
+
+def test_overwrite_removes_what_an_unfinished_run_made(tmp_path: Path) -> None:
+    with contextlib.suppress(ZeroDivisionError), _begun(tmp_path) as run:
+        for name in ("a.parquet", "00000.tar", "00000_stats.json", "00001.parquet.next"):
+            run.folder.write_bytes(name, b"part of it")
+        raise ZeroDivisionError
+    with _begun(tmp_path, rules=2, overwrite=True) as run:
+        assert run.folder.names() == [MANIFEST]
 
 
 def test_an_overwrite_that_was_interrupted_goes_on_with_overwrite_alone(
