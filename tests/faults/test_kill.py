@@ -1,7 +1,7 @@
 """kill -9 at random moments, then the same command: the result is an undisturbed run's.
 
-Five moments a verb, seeded. The parent alone is killed, as the system's out-of-memory killer
-would; its workers have to end by themselves.
+Five moments a verb, seeded: a number of finished units, and up to 20 ms more. The parent alone
+is killed, as the system's out-of-memory killer would; its workers have to end by themselves.
 """
 
 from __future__ import annotations
@@ -44,44 +44,38 @@ def fingerprint(folder: Path) -> dict[str, str]:
     return found
 
 
-def undisturbed(command: Callable[[Path], list[str]], out: Path) -> float:
-    """Run to the end; gives the seconds from the first manifest to the end."""
-    process = subprocess.Popen(command(out), stdout=subprocess.DEVNULL)
-    wait_for_manifest(process, out)
-    began = time.monotonic()
-    assert process.wait(120) == 0
-    return time.monotonic() - began
-
-
-def wait_for_manifest(process: subprocess.Popen, out: Path) -> None:
-    deadline = time.monotonic() + 60
-    while not (out / "manifest.json").exists() and process.poll() is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+def finished_units(out: Path) -> int:
+    """Parts or shards that are there."""
+    return len(list(out.glob("*.parquet")))
 
 
 def is_complete(out: Path) -> bool:
     return json.loads((out / "manifest.json").read_text())["complete"]
 
 
-def kill_once(command: Callable[[Path], list[str]], out: Path, after_s: float) -> bool:
-    """Kill the parent `after_s` seconds into its work; True where it was not finished yet."""
-    process = subprocess.Popen(command(out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    wait_for_manifest(process, out)
-    time.sleep(after_s)
+def kill_once(command: list[str], out: Path, after_units: int, then_s: float) -> bool:
+    """Kill the parent `then_s` seconds after so many units; True where it had not finished yet."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not (out / "manifest.json").exists() or finished_units(out) < after_units:
+        assert process.poll() is None, "it ended before the moment"
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    time.sleep(then_s)
     os.kill(process.pid, signal.SIGKILL)
     process.wait(10)
     return not is_complete(out)
 
 
 def five_kills(command: Callable[[Path], list[str]], folder: Path) -> None:
-    work_s = undisturbed(command, folder / "undisturbed")
-    expected = fingerprint(folder / "undisturbed")
+    whole = folder / "undisturbed"
+    subprocess.run(command(whole), stdout=subprocess.DEVNULL, check=True, timeout=120)
+    expected, units = fingerprint(whole), finished_units(whole)
     moments = random.Random(20261122)
     caught = 0
-    for number in range(KILLS):
+    for number, after_units in enumerate(moments.sample(range(units * 3 // 4), KILLS)):
         out = folder / f"killed-{number}"
-        caught += kill_once(command, out, moments.uniform(0, 0.9) * work_s)
+        caught += kill_once(command(out), out, after_units, moments.uniform(0, 0.02))
         subprocess.run(command(out), stdout=subprocess.DEVNULL, check=True, timeout=120)
         assert is_complete(out)
         assert fingerprint(out) == expected
