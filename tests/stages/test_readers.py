@@ -16,7 +16,7 @@ from tests.tables import coyo_table, write_parts
 
 # The readers and what they import warn of many things that are theirs to mend.
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
-ROWS, SUCCESSES = 200, 172
+ROWS, SUCCESSES = 2_000, 1_720
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def shards(tmp_path_factory) -> Path:
     with PictureServer() as server:
         source = write_parts(root / "in", coyo_table(server.urls(ROWS)), parts=1)
         settings = DownloadSettings(
-            image_size=64, samples_per_shard=50, processes=1, allow_private_addresses=True
+            image_size=64, samples_per_shard=500, processes=1, allow_private_addresses=True
         )
         result = download(source, root / "shards", settings)
     assert (result.successes, result.shards) == (SUCCESSES, 4)
