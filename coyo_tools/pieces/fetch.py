@@ -13,6 +13,7 @@ import time
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Self
 
 import aiohttp
@@ -101,8 +102,12 @@ class Fetcher:
             resolver=self._resolver,
             socket_factory=addresses.guarded_socket if guarded else None,
         )
+        tracing = aiohttp.TraceConfig()
+        tracing.on_connection_create_start.append(_on_new_connection)
+        tracing.on_connection_reuseconn.append(_on_old_connection)
         self._session = aiohttp.ClientSession(
             connector=connector,
+            trace_configs=[tracing],
             auto_decompress=False,  # done here, with a limit
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={
@@ -169,8 +174,23 @@ class Fetcher:
         return None
 
     async def _get(self, target: URL) -> Fetched | Refused | URL:
-        """One request: a body, a failure, or where a redirect leads."""
-        async with self._session.get(target, allow_redirects=False) as answer:
+        """One request: a body, a failure, or where a redirect leads.
+
+        A kept connection that the server has closed meanwhile says nothing of the url: the next
+        one is tried at once, until one is new (RFC 9112, 9.3.1). aiohttp does so once only.
+        """
+        for _ in range(self.settings.per_host):
+            connection = _Connection()
+            try:
+                return await self._ask(target, connection)
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+                if not connection.is_old:
+                    raise
+        return await self._ask(target, _Connection())
+
+    async def _ask(self, target: URL, connection: _Connection) -> Fetched | Refused | URL:
+        request = self._session.get(target, allow_redirects=False, trace_request_ctx=connection)
+        async with request as answer:
             if answer.status in _REDIRECTS:
                 await _drain(answer)
                 return _redirect(target, answer.headers.get("Location"))
@@ -207,6 +227,21 @@ class Fetcher:
         if error in ("http_5xx", "http_429"):
             return robots.FORBID_ALL
         return robots.ALLOW_ALL if error not in ("dns", "connect", "tls", "timeout") else answer
+
+
+@dataclass
+class _Connection:
+    """Whether a request goes over a connection that has served another before."""
+
+    is_old: bool = False
+
+
+async def _on_new_connection(_: object, context: SimpleNamespace, __: object) -> None:
+    context.trace_request_ctx.is_old = False
+
+
+async def _on_old_connection(_: object, context: SimpleNamespace, __: object) -> None:
+    context.trace_request_ctx.is_old = True
 
 
 async def _drain(answer: aiohttp.ClientResponse) -> None:

@@ -367,3 +367,34 @@ def test_the_user_agent_is_honest_and_can_be_set():
 
 def test_every_class_the_server_can_cause_is_in_the_closed_list():
     assert {error for _, error in HOSTILE.values() if error} <= set(FAILURES)
+
+
+class OneAnswerEach(RawServer):
+    """Answers the first request of a connection, and hangs up on the second without a word."""
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        self._tasks.add(task)
+        try:
+            path = (await reader.readuntil(b"\r\n\r\n")).split(b" ", 2)[1].decode()
+            await self.routes[path](reader, writer)
+            await reader.readuntil(b"\r\n\r\n")
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass
+        finally:
+            self._tasks.discard(task)
+            writer.close()
+
+
+async def test_kept_connections_that_the_server_gave_up_cost_no_picture():
+    async def slowly(reader, writer):
+        await asyncio.sleep(0.1)
+        await sends(body(b"picture"))(reader, writer)
+
+    routes = {"/slow": slowly, "/fine": sends(body(b"picture"))}
+    with OneAnswerEach(routes) as server:
+        settings = DownloadSettings(allow_private_addresses=True, timeout_s=5, connections=8)
+        async with Fetcher(settings) as fetcher:
+            at_once = [fetcher.fetch(f"{server.base_url}/slow") for _ in range(6)]
+            assert all(isinstance(a, Fetched) for a in await asyncio.gather(*at_once))
+            assert await fetcher.fetch(f"{server.base_url}/fine") == Fetched(b"picture")

@@ -218,7 +218,8 @@ def test_retry_failed_fetches_only_what_is_worth_it(tmp_path):
         third = download(tmp_path / "in", tmp_path / "out", settings(retries=0), retry_failed=True)
         assert not unwell.hits
         assert third.attempts == 2
-        download(tmp_path / "in", tmp_path / "well", settings(retries=0))
+        well = download(tmp_path / "in", tmp_path / "well", settings(retries=0))
+        assert well.by_error == {"http_404": 4}
     assert data_files(tmp_path / "out") == data_files(tmp_path / "well")
 
 
