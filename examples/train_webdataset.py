@@ -11,6 +11,7 @@ meant to learn anything in a few steps.
 from __future__ import annotations
 
 import argparse
+import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -42,9 +43,11 @@ def batches(shards: Path, size: int) -> Iterator[tuple[torch.Tensor, torch.Tenso
     urls = sorted(str(path) for path in shards.glob("*.tar"))
     if not urls:
         raise SystemExit(f"{shards} holds no tar shards; run: coyo demo")
+    order = random.Random(0)
+    order.shuffle(urls)
     data = (
-        wds.WebDataset(urls, shardshuffle=len(urls), seed=0, empty_check=False)
-        .shuffle(100, seed=0)
+        wds.WebDataset(urls, shardshuffle=False)
+        .shuffle(100, rng=order)
         .decode("pil")
         .to_tuple("jpg;png;webp", "txt", "json")
         .map_tuple(picture, caption)

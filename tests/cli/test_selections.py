@@ -7,19 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from coyo_tools.cli import main
 from tests.metadata import rows_of, write_parts
-
-
-@pytest.fixture
-def coyo(capsys):
-    def run(*arguments: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main([str(a) for a in arguments])
-        said = capsys.readouterr()
-        return int(ended.value.code or 0), said.out, said.err
-
-    return run
 
 
 @pytest.fixture

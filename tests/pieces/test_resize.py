@@ -24,7 +24,7 @@ PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.pn
 
 
 def photograph(name: str) -> Image.Image:
-    skimage = pytest.importorskip("skimage")
+    skimage = pytest.importorskip("skimage", reason="scikit-image holds the photographs")
     return Image.open(Path(skimage.__file__).parent / "data" / name).convert("RGB")
 
 
@@ -40,7 +40,7 @@ def img2dataset_resizer():
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # imghdr and more, of other people's modules
-        module = pytest.importorskip("img2dataset.resizer")
+        module = pytest.importorskip("img2dataset.resizer", reason="needs the img2dataset extra")
 
     def resize_with(data: bytes, *arguments, **named):
         with warnings.catch_warnings():
@@ -114,7 +114,7 @@ def jpeg(image: Image.Image, quality: int = 92) -> bytes:
 def test_shrunk_photographs_are_near_area_averaging():
     """The bound of the issue: mean PSNR at least 42 dB, none below 36, against a full decode
     and cv2's INTER_AREA, over the factors at which web pictures are shrunk."""
-    cv2 = pytest.importorskip("cv2")
+    cv2 = pytest.importorskip("cv2", reason="needs the img2dataset extra")
     found = {}
     for name in PHOTOGRAPHS:
         data = jpeg(photograph(name))
