@@ -15,7 +15,7 @@ from coyo_tools.machinery import engine
 from coyo_tools.machinery.manifest import MANIFEST, Run, begin, digest_of_ids, tool_versions
 from coyo_tools.machinery.storage import Folder, folder_at, read_bytes
 from coyo_tools.pieces import blocklist, shards, source
-from coyo_tools.pieces.plan import Plan, Reader
+from coyo_tools.pieces.shard_plan import Plan, Reader
 from coyo_tools.stages.download import Download
 from coyo_tools.stages.open_shard import ShardUnit
 from coyo_tools.words.config import DownloadSettings, as_json

@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from coyo_tools.pieces import source
-from coyo_tools.pieces.plan import Plan, Reader
+from coyo_tools.pieces.shard_plan import Plan, Reader
 from coyo_tools.words.errors import SchemaError
 from tests.tables import coyo_table, write_parts
 
