@@ -80,6 +80,16 @@ def counting(tests: Sequence[Tests]) -> list[pl.Expr]:
     return exprs
 
 
+def counting_unique_kills(tests: Sequence[Tests]) -> list[pl.Expr]:
+    """Expressions that count, over a frame, the rows that one rule drops and all others keep:
+    `only0`, `only1` ... in the rules' order."""
+    import polars as pl
+
+    drops = [~test.passes.fill_null(False) for test in tests]
+    once = pl.sum_horizontal([0, *(each.cast(pl.UInt32) for each in drops)]) == 1
+    return [(each & once).sum().alias(f"only{number}") for number, each in enumerate(drops)]
+
+
 def counted(rows: int, row: Mapping[str, Any], rules: int) -> Counts:
     """The counts in the one row that `counting` gives."""
 

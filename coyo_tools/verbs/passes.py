@@ -1,11 +1,12 @@
-"""Counting passes over all parts of a source, for `filter --top`, `--sample` and `stats`."""
+"""Passes over all parts of a source that write nothing: of `--top`, `--sample`, stats, plan."""
 
 from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 from coyo_tools.pieces.measures import Measure
 from coyo_tools.pieces.quantiles import Answer, Order, Search, Tally, narrow
@@ -15,6 +16,8 @@ from coyo_tools.pieces.source import OpenPart
 from coyo_tools.stages.select import Look, Seen, look, orders_of
 from coyo_tools.words.errors import SchemaError
 from coyo_tools.words.progress import Listener, Progress
+
+Found = TypeVar("Found")
 
 
 class Passes:
@@ -27,8 +30,14 @@ class Passes:
         self._progress, self._lock = progress, threading.Lock()
         self._total = sum(part.rows for part in parts)
 
-    def over(self, what: Look, hear: Callable[[Sequence[Seen]], None], note: str) -> None:
-        """One pass: `hear` is given every bite's measures, from several threads.
+    def each(
+        self,
+        work: Callable[[OpenPart, Callable[[], bool]], Iterable[tuple[int, Found]]],
+        hear: Callable[[OpenPart, Found], None],
+        note: str = "",
+    ) -> None:
+        """One pass. work: of a part, yields how many more rows are done and what it found there,
+        and is told whether to stop. hear: is given each finding, from several threads.
 
         Raises what the first bad part raised.
         """
@@ -36,8 +45,8 @@ class Passes:
 
         def one(part: OpenPart) -> None:
             try:
-                for rows, seen in look(part, what, stopped=stop.is_set):
-                    hear(seen)
+                for rows, found in work(part, stop.is_set):
+                    hear(part, found)
                     with self._lock:
                         done[0] += rows
                         self._progress(Progress(self._verb, done[0], self._total, "rows", note))
@@ -54,6 +63,14 @@ class Passes:
                 raise
         if errors:
             raise errors[0]
+
+    def over(self, what: Look, hear: Callable[[Sequence[Seen]], None], note: str) -> None:
+        """One pass that measures: `hear` is given every bite's measures, from several threads."""
+        self.each(
+            lambda part, stopped: look(part, what, stopped=stopped),
+            lambda _, seen: hear(seen),
+            note,
+        )
 
     def orders(self, measures: Sequence[Measure]) -> list[Order]:
         """The order of each measure, the same in every part. Raises SchemaError."""
