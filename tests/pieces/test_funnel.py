@@ -6,8 +6,8 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
+from coyo_tools.pieces import selections
 from coyo_tools.pieces.funnel import counting_unique_kills
-from coyo_tools.pieces.selections import Tests
 
 rows = st.lists(st.tuples(*[st.sampled_from([True, False, None])] * 3), max_size=30)
 
@@ -16,7 +16,7 @@ rows = st.lists(st.tuples(*[st.sampled_from([True, False, None])] * 3), max_size
 def test_a_unique_kill_is_a_row_that_one_rule_drops_and_all_others_keep(rows, rules):
     names = [f"p{n}" for n in range(3)]
     frame = pl.DataFrame(rows, schema=dict.fromkeys(names, pl.Boolean), orient="row")
-    tests = [Tests(pl.col(name), pl.col(name).is_null()) for name in names[:rules]]
+    tests = [selections.Tests(pl.col(name), pl.col(name).is_null()) for name in names[:rules]]
     counted = frame.select(counting_unique_kills(tests)).row(0)
     dropped_by = [[n for n in range(rules) if not row[n]] for row in rows]
     assert list(counted) == [dropped_by.count([n]) for n in range(rules)]
