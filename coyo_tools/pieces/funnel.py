@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from coyo_tools.pieces.bites import polars_types
 from coyo_tools.pieces.rules import AnyRule, is_cut_upstream
 from coyo_tools.pieces.selections import Tests
+from coyo_tools.pieces.source import OpenPart
 
 if TYPE_CHECKING:
     import polars as pl
@@ -64,6 +66,21 @@ class Counts:
 
 def _added(a: Sequence[int], b: Sequence[int]) -> tuple[int, ...]:
     return tuple(x + y for x, y in zip(a, b, strict=True))
+
+
+def tests_of(rules: Sequence[AnyRule], part: OpenPart) -> tuple[list[Tests], tuple[str, ...]]:
+    """The rules over this part's columns, and the columns that they read.
+
+    Raises RuleError and SchemaError where one cannot be evaluated on this part.
+    """
+    types = polars_types(part.schema)
+    tests, read = [], {}
+    for rule in rules:
+        test, columns = rule.tests(types, part.part.url)
+        tests.append(test)
+        read.update(dict.fromkeys(columns))
+    # A condition on no column at all still has to be asked of every row.
+    return tests, tuple(read) or (next(iter(part.binding.columns)),)
 
 
 def counting(tests: Sequence[Tests]) -> list[pl.Expr]:

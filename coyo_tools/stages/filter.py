@@ -18,10 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from coyo_tools.machinery.storage import Folder
-from coyo_tools.pieces.bites import Bite, bites, polars_types, reading, serve
-from coyo_tools.pieces.funnel import Counts, counted, counting
+from coyo_tools.pieces.bites import Bite, bites, reading, serve
+from coyo_tools.pieces.funnel import Counts, counted, counting, tests_of
 from coyo_tools.pieces.rules import AnyRule
-from coyo_tools.pieces.selections import Tests
 from coyo_tools.pieces.source import OpenPart, open_part, part_at
 from coyo_tools.words.errors import CorruptFile, CoyoError
 from coyo_tools.words.schema import COYO
@@ -176,21 +175,6 @@ def _agree(bite: Bite, counts: Counts, rows: pl.DataFrame) -> None:
             where=bite.part.part.url,
             todo="make sure that nothing writes the file, and run again",
         )
-
-
-def tests_of(rules: Sequence[AnyRule], part: OpenPart) -> tuple[list[Tests], tuple[str, ...]]:
-    """The rules over this part's columns, and the columns that they read.
-
-    Raises RuleError and SchemaError where one cannot be evaluated on this part.
-    """
-    types = polars_types(part.schema)
-    tests, read = [], {}
-    for rule in rules:
-        test, columns = rule.tests(types, part.part.url)
-        tests.append(test)
-        read.update(dict.fromkeys(columns))
-    # A condition on no column at all still has to be asked of every row.
-    return tests, tuple(read) or (next(iter(part.binding.columns)),)
 
 
 def _ahead(items: Iterator[Item]) -> Iterator[Item]:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from coyo_tools.machinery import engine, manifest
 from coyo_tools.machinery.storage import Folder, folder_at, is_remote, local_path
 from coyo_tools.pieces import source as sources
-from coyo_tools.pieces.funnel import Counts, Step, funnel
+from coyo_tools.pieces.funnel import Counts, Step, funnel, tests_of
 from coyo_tools.pieces.rules import AnyRule, rules_help, rules_of
 from coyo_tools.pieces.selections import Sample, Top, entries_of
 from coyo_tools.pieces.sidecar import histograms_in
@@ -31,7 +31,6 @@ from coyo_tools.stages.filter import (
     Stopped,
     filter_part,
     filtered_before,
-    tests_of,
 )
 from coyo_tools.verbs.passes import Passes, resolve
 from coyo_tools.words.config import DEFAULT_SOURCE, FilterSettings, as_json
