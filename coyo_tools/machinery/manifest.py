@@ -17,11 +17,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from coyo_tools.machinery.sorted_runs import CHUNK_ROWS, merged
 from coyo_tools.machinery.storage import Folder
 from coyo_tools.words.errors import CorruptFile, CoyoError, SettingsConflict, StorageError
 
 if TYPE_CHECKING:
-    import numpy as np
+    from coyo_tools.machinery.sorted_runs import Run as SortedRun
 
 MANIFEST = "manifest.json"
 RUNS = "runs.jsonl"
@@ -272,33 +273,16 @@ def tool_versions() -> dict[str, str]:
     return versions
 
 
-def digest_of_ids(runs: Sequence[np.ndarray[Any, Any]], chunk_rows: int = 1 << 20) -> str:
+def digest_of_ids(runs: Sequence[SortedRun], chunk_rows: int = CHUNK_ROWS) -> str:
     """`sha256:` and the hex digest over all ids, sorted, as little-endian int64.
 
-    runs: int64 arrays, each sorted (memory maps are fine). Memory stays near `chunk_rows` ids,
-    whatever the sum of the runs, because they are merged range by range. No ids at all give the
-    digest of nothing.
+    runs: int64 arrays, each sorted, or the .npy files that hold them. Memory stays near
+    `chunk_rows` ids, whatever the sum of the runs, because they are merged range by range. No ids
+    at all give the digest of nothing.
     """
     import numpy as np
 
     digest = hashlib.sha256()
-    position = [0] * len(runs)
-    while any(p < len(run) for p, run in zip(position, runs, strict=True)):
-        bound = _next_bound(runs, position, chunk_rows)
-        pieces = []
-        for index, run in enumerate(runs):
-            end = int(np.searchsorted(run, bound, side="right"))
-            pieces.append(np.asarray(run[position[index] : end]))
-            position[index] = end
-        merged = np.sort(np.concatenate(pieces)).astype("<i8", copy=False)
-        digest.update(merged.tobytes())
+    for pieces in merged(runs, chunk_rows):
+        digest.update(np.sort(np.concatenate(pieces)).astype("<i8", copy=False).tobytes())
     return f"sha256:{digest.hexdigest()}"
-
-
-def _next_bound(
-    runs: Sequence[np.ndarray[Any, Any]], position: Sequence[int], chunk_rows: int
-) -> int:
-    """An id such that at most about `chunk_rows` unread ids are at or below it."""
-    left = [(run, p) for run, p in zip(runs, position, strict=True) if p < len(run)]
-    step = max(1, chunk_rows // len(left))
-    return min(int(run[min(p + step, len(run)) - 1]) for run, p in left)

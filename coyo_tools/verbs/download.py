@@ -313,7 +313,7 @@ def _digest(folder: Folder, numbers: Sequence[int]) -> str:
     """Over the ids of the successes."""
     import numpy as np
 
-    runs: list[np.ndarray[Any, Any]] = []
+    runs: list[Path] = []
     with tempfile.TemporaryDirectory(prefix="coyo-digest-") as scratch:
         held: list[np.ndarray[Any, Any]] = []
         for number in [*numbers, None]:
@@ -322,7 +322,7 @@ def _digest(folder: Folder, numbers: Sequence[int]) -> str:
             if held and (number is None or sum(map(len, held)) >= _IDS_A_RUN):
                 path = Path(scratch) / f"{len(runs)}.npy"
                 np.save(path, np.sort(np.concatenate(held)))
-                runs.append(np.load(path, mmap_mode="r"))
+                runs.append(path)
                 held = []
         return digest_of_ids(runs)
 

@@ -288,13 +288,9 @@ class _Job:
         )
 
     def _digest(self, done: Sequence[Filtered]) -> str | None:
-        import numpy as np
-
         if not self._ids:
             return None
-        return manifest.digest_of_ids(
-            [np.load(each.ids, mmap_mode="r") for each in done if each.ids]
-        )
+        return manifest.digest_of_ids([each.ids for each in done if each.ids])
 
 
 def _casts(parts: Sequence[OpenPart], columns: Sequence[str]) -> list[Cast]:
