@@ -25,7 +25,7 @@ RUN case "$TORCH" in \
 # The dependencies, from an empty package: this layer stays while only the code changes.
 COPY pyproject.toml README.md LICENSE ./
 RUN mkdir coyo_tools && touch coyo_tools/__init__.py \
-    && if [ "$TORCH" = none ]; then extras=datasets,s3,gcs; else extras=score,datasets,s3,gcs; fi \
+    && if [ "$TORCH" = none ]; then extras=datasets,s3,gcs,language; else extras=score,datasets,s3,gcs,language; fi \
     && pip install -c constraints.txt ".[$extras]" \
     && pip uninstall -y coyo-tools \
     && rm -r coyo_tools

@@ -86,6 +86,8 @@ def rules_given(ctx: click.Context) -> tuple[Mapping[str, Any], ...]:
     given = dict(ctx.meta[_VALUES])
     with_others = {first: _pairs(given, first, name) for name, first in GO_WITH.items()}
     values = {name: iter(found) for name, found in given.items() if name not in GO_WITH}
+    for name in (kind.name for kind in RULE_KINDS if kind.is_choice):
+        values[name] = iter([given[name]] if given[name] else [])
     names = [*KINDS, *(name for name, *_ in OTHER_FLAGS if name not in GO_WITH)]
     written = [name for name in ctx.meta[_ORDER] if name in names]
     rules = []

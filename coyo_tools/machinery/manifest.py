@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 MANIFEST = "manifest.json"
 RUNS = "runs.jsonl"
 FORMAT = 1
+_SHOWN = 80  # characters of a setting in an error
 _EMPTYING = {"emptying": True}  # the result of a folder that --overwrite is about to empty
 
 
@@ -218,15 +219,25 @@ def difference_between(found: Manifest, wanted: Manifest) -> str | None:
     asked = json.loads(json.dumps(wanted.settings))
     names = [n for n in {**found.settings, **asked} if found.settings.get(n) != asked.get(n)]
     if names:
-        return "; ".join(
-            f"{n} was {_brief(found.settings.get(n))}, is {_brief(asked.get(n))}" for n in names[:3]
-        )
+        return "; ".join(_change(n, found.settings.get(n), asked.get(n)) for n in names[:3])
     return _input_difference(found.inputs, json.loads(json.dumps(list(wanted.inputs))))
+
+
+def _change(name: str, old: Any, new: Any) -> str:
+    """`name was OLD, is NEW`; of what is too long to show, the first place that differs."""
+    if max(len(json.dumps(old)), len(json.dumps(new))) > _SHOWN:
+        if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+            at = next(i for i, pair in enumerate(zip(old, new, strict=True)) if pair[0] != pair[1])
+            return _change(f"{name}[{at}]", old[at], new[at])
+        if isinstance(old, dict) and isinstance(new, dict):
+            key = next(key for key in {**old, **new} if old.get(key) != new.get(key))
+            return _change(f"{name}.{key}", old.get(key), new.get(key))
+    return f"{name} was {_brief(old)}, is {_brief(new)}"
 
 
 def _brief(value: Any) -> str:
     text = json.dumps(value)
-    return text if len(text) <= 80 else text[:77] + "..."
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
 
 
 def _input_difference(found: Sequence[Any], wanted: Sequence[Any]) -> str | None:
@@ -262,12 +273,12 @@ def _is_own(name: str, found: Manifest) -> bool:
     return name == RUNS or numbered is not None or named
 
 
-def tool_versions() -> dict[str, str]:
-    """Versions of this tool and of the libraries that shape its bytes."""
+def tool_versions(*more: str) -> dict[str, str]:
+    """Versions of this tool and of the libraries that shape its bytes. more: further packages."""
     from importlib.metadata import PackageNotFoundError, version
 
     versions = {}
-    for package in ("coyo-tools", "polars", "pyarrow", "numpy", "pillow"):
+    for package in ("coyo-tools", "polars", "pyarrow", "numpy", "pillow", *more):
         with contextlib.suppress(PackageNotFoundError):
             versions[package] = version(package)
     return versions

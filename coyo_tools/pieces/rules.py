@@ -18,6 +18,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from coyo_tools.pieces import where
+from coyo_tools.pieces.blocked_words import BlockedWords, blocked_words_of
+from coyo_tools.pieces.language import is_one_of, languages_of
 from coyo_tools.pieces.selections import OTHER_FLAGS, Sample, Tests, Top, selection_of
 from coyo_tools.pieces.sql_functions import check_regex
 from coyo_tools.pieces.sql_terms import Mismatch, Term, column, compare
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     import polars as pl
 
 Schema = Mapping[str, "pl.DataType"]
+Value = float | str | tuple[str, ...] | BlockedWords
+_METAVARS = {"sql": "SQL", "matches": "REGEX", "excludes": "REGEX", "is": "CODE", "lacks": "FILE"}
 Combine = str  # "" compares each column by itself; see `_combined` for the others
 
 
@@ -36,8 +40,9 @@ class RuleKind:
     """One kind of rule. name: as a recipe writes it. columns: it reads; () where its value says.
 
     operator: `>=` and `<=` take a number, `matches` and `excludes` a regular expression, `sql` a
-    condition. combine: several columns to one number ("shorter", "longer", "ratio"), else each of
-    them has to fulfil the bound. shown: the left side of its label.
+    condition, `is` languages, `lacks` a file of words. combine: several columns to one number
+    ("shorter", "longer", "ratio"), else each of them has to fulfil the bound. shown: the left side
+    of its label.
     """
 
     name: str
@@ -63,16 +68,22 @@ class RuleKind:
         return not self.takes_number
 
     @property
+    def is_choice(self) -> bool:
+        """Whether several values make one rule, which any of them fulfils."""
+        return self.operator == "is"
+
+    @property
     def metavar(self) -> str:
         """What stands for its value in help texts."""
-        return {"sql": "SQL", "matches": "REGEX", "excludes": "REGEX"}.get(self.operator, "N")
+        return _METAVARS.get(self.operator, "N")
 
-    def label(self, value: float | str) -> str:
+    def label(self, value: Value) -> str:
         """How the funnel names a rule of this kind."""
         if self.operator == "sql":
             return str(value)
         left = self.shown or self.columns[0]
-        return f"{left} {self.operator} {value}"
+        said = " or ".join(value) if isinstance(value, tuple) else value
+        return f"{left} {self.operator} {said}"
 
 
 def _bounds(stem: str, name: str, meaning: str) -> tuple[RuleKind, RuleKind]:
@@ -106,6 +117,11 @@ RULE_KINDS: tuple[RuleKind, ...] = (
              "The text contains a match of the regular expression; repeatable."),
     RuleKind("text_excludes", ("text",), "excludes",
              "The text contains no match of the regular expression; repeatable."),
+    RuleKind("language", ("text",), "is",
+             "The text is in this language, en for instance, by cld3; repeatable: in any of them.",
+             shown="language"),
+    RuleKind("blocked_words", ("text",), "lacks",
+             "The text holds no word or phrase of the file, one a line; repeatable."),
     RuleKind("where", (), "sql", "Any condition in SQL over the columns; repeatable."),
 )  # fmt: skip
 KINDS: Mapping[str, RuleKind] = {kind.name: kind for kind in RULE_KINDS}
@@ -113,10 +129,10 @@ KINDS: Mapping[str, RuleKind] = {kind.name: kind for kind in RULE_KINDS}
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule and its value: a number, a regular expression or a condition."""
+    """One rule and its value: a number, a regular expression, a condition, languages or words."""
 
     kind: RuleKind
-    value: float | str
+    value: Value
 
     @property
     def label(self) -> str:
@@ -130,6 +146,10 @@ class Rule:
 
     def as_recipe(self) -> dict[str, Any]:
         """As a recipe writes it: {"min_clip_l14": 0.25}."""
+        if isinstance(self.value, BlockedWords):
+            return self.value.as_recipe()
+        if isinstance(self.value, tuple):
+            return {self.kind.name: self.value[0] if len(self.value) == 1 else list(self.value)}
         return {self.kind.name: self.value}
 
     def tests(self, schema: Schema, source: str) -> tuple[Tests, tuple[str, ...]]:
@@ -149,7 +169,7 @@ class Rule:
                 )
         if self.kind.takes_number:
             return self._bound(schema), self.kind.columns
-        return self._pattern(), self.kind.columns
+        return self._text(), self.kind.columns
 
     def _bound(self, schema: Schema) -> Tests:
         bound = Term("number", value=Decimal(repr(self.value)))
@@ -160,12 +180,19 @@ class Rule:
         held = [_expr(compare(self.kind.operator, term, bound)) for term in terms]
         return Tests(functools.reduce(lambda a, b: a & b, held), unknown)
 
-    def _pattern(self) -> Tests:
+    def _text(self) -> Tests:
         import polars as pl
 
         text = pl.col("text")
-        found = text.str.contains(str(self.value))
-        return Tests(found if self.kind.operator == "matches" else ~found, text.is_null())
+        match self.value:
+            case BlockedWords():
+                passes = ~self.value.found_in(text)
+            case tuple():
+                passes = is_one_of(text, self.value)
+            case _:
+                found = text.str.contains(str(self.value))
+                passes = found if self.kind.operator == "matches" else ~found
+        return Tests(passes, text.is_null())
 
 
 def _expr(term: Term) -> pl.Expr:
@@ -200,12 +227,20 @@ def rule_of(name: str, value: Any) -> Rule:
             f"no rule is called {name!r}",
             todo=f"did you mean {near!r}?" if near else f"there are {', '.join(known)}",
         )
+    return Rule(kind, _value(kind, value))
+
+
+def _value(kind: RuleKind, value: Any) -> Value:
     if kind.takes_number:
-        return Rule(kind, _number(kind, value))
+        return _number(kind, value)
+    if kind.operator == "is":
+        return languages_of(value)
+    if kind.operator == "lacks":
+        return blocked_words_of(value)
     if not isinstance(value, str):
         raise RuleError(f"takes text, not {value!r}", where=kind.flag)
     _CHECKS[kind.operator](kind, value)
-    return Rule(kind, value)
+    return value
 
 
 AnyRule = Rule | Top | Sample
@@ -221,15 +256,25 @@ def rules_of(recipe: Iterable[Mapping[str, Any]]) -> tuple[AnyRule, ...]:
         if isinstance(entry, Mapping) and entry.keys() & {"top", "sample"}:
             found.append(selection_of(entry))
             continue
+        if isinstance(entry, Mapping) and entry.keys() == {"blocked_words", "sha256"}:
+            words = blocked_words_of(entry["blocked_words"], entry["sha256"])
+            found.append(Rule(KINDS["blocked_words"], words))
+            continue
         if not isinstance(entry, Mapping) or len(entry) != 1:
             raise RuleError(f"a rule is written as one name and its value, not as {entry!r}")
         ((name, value),) = entry.items()
         if name in ("preset", "recipe"):
             found += rules_of(_rules_from(name, value))
             continue
-        several = isinstance(value, list | tuple) and name in KINDS and KINDS[name].repeatable
-        found += [rule_of(name, item) for item in (value if several else [value])]
+        found += [rule_of(name, item) for item in _several(name, value)]
     return tuple(found)
+
+
+def _several(name: str, value: Any) -> Sequence[Any]:
+    """The values of as many rules."""
+    kind = KINDS.get(name)
+    spreads = kind is not None and kind.repeatable and not kind.is_choice
+    return value if spreads and isinstance(value, list | tuple) else [value]
 
 
 def _rules_from(kind: str, value: Any) -> Sequence[Mapping[str, Any]]:
@@ -265,9 +310,19 @@ _CHECKS: Mapping[str, Callable[[RuleKind, str], object]] = {
 }
 
 
+def packages_of(rules: Iterable[AnyRule]) -> tuple[str, ...]:
+    """Optional packages whose release shapes what these rules keep."""
+    judged = any(isinstance(rule, Rule) and rule.kind.operator == "is" for rule in rules)
+    return ("cld3-py",) if judged else ()
+
+
 def is_cut_upstream(rule: AnyRule) -> bool:
     """Whether every row of COYO passes, because its makers cut there already."""
-    if not isinstance(rule, Rule) or not rule.kind.takes_number or isinstance(rule.value, str):
+    if not isinstance(rule, Rule):
+        return False
+    if isinstance(rule.value, tuple):
+        return "en" in rule.value
+    if not isinstance(rule.value, int | float):
         return False
     names = ("aspect_ratio",) if rule.kind.combine == "ratio" else rule.kind.columns
     if rule.kind.combine == "longer":
@@ -305,6 +360,10 @@ def _keeps(kind: RuleKind) -> str:
             return "the regular expression (Rust's syntax) is found in it"
         case "excludes":
             return "the regular expression (Rust's syntax) is not found in it"
+        case "is":
+            return "cld3 reliably calls it CODE, or one of several"
+        case "lacks":
+            return "no word or phrase of the file is found in it"
     sign = "≥" if kind.operator == ">=" else "≤"
     if kind.combine:
         return {

@@ -21,7 +21,7 @@ from coyo_tools.machinery import engine, manifest
 from coyo_tools.machinery.storage import Folder, folder_at, is_remote, local_path
 from coyo_tools.pieces import source as sources
 from coyo_tools.pieces.funnel import Counts, Step, funnel, tests_of
-from coyo_tools.pieces.rules import AnyRule, rules_help, rules_of
+from coyo_tools.pieces.rules import AnyRule, packages_of, rules_help, rules_of
 from coyo_tools.pieces.selections import Sample, Top, entries_of
 from coyo_tools.pieces.sidecar import histograms_in
 from coyo_tools.pieces.source import OpenPart
@@ -134,7 +134,12 @@ def filter(
     job = _Job(found.url, parts, asked, columns, settings)
     notes = job.use_stats()
     with manifest.begin(
-        folder, "filter", as_json(settings), [p.identity() for p in parts], overwrite=overwrite
+        folder,
+        "filter",
+        as_json(settings),
+        [p.identity() for p in parts],
+        versions=manifest.tool_versions(*packages_of(asked)),
+        overwrite=overwrite,
     ) as run:
         names = {part.part.name for part in parts}
         if run.done and names <= set(folder.names()):

@@ -1,4 +1,4 @@
-"""`--top`, `--sample`, `--preset`, `--recipe`, stats, run and presets as a user types them."""
+"""`--top`, `--sample`, text rules, recipes, stats, run and presets as a user types them."""
 
 from __future__ import annotations
 
@@ -115,3 +115,17 @@ def test_presets_are_listed_and_shown(coyo):
     assert json.loads(said)[0]["rules"] == [{"max_nsfw": 0.1}]
     status, _, heard = coyo("presets", "saef")
     assert (status, "did you mean 'safe'?" in heard) == (1, True)
+
+
+def test_languages_join_and_lists_of_words_do_not(coyo, source, tmp_path):
+    for name in "ab":
+        (tmp_path / name).write_text(f"{name}word\n")
+    status, said, _ = coyo(
+        "filter", source, "-o", tmp_path / "s", "--json", "--language", "de", "--max-faces", "1",
+        "--blocked-words", tmp_path / "a", "--language", "en", "--blocked-words", tmp_path / "b",
+    )  # fmt: skip
+    assert status == 0
+    assert rules_in(said) == [
+        "language is de or en", "num_faces <= 1", f"text lacks {tmp_path / 'a'}",
+        f"text lacks {tmp_path / 'b'}",
+    ]  # fmt: skip

@@ -34,6 +34,8 @@ CONTRACT = [
     "--max-chars",
     "--text-matches",
     "--text-excludes",
+    "--language",
+    "--blocked-words",
     "--where",
 ]
 
@@ -66,6 +68,7 @@ def test_the_table_of_the_docs_has_every_rule():
         ("max_side", np.int64(4096), "max(width, height) <= 4096"),
         ("max_aspect_ratio", 2, "aspect ratio <= 2"),
         ("text_matches", r"\bdog", r"text matches \bdog"),
+        ("language", ["en", "de"], "language is en or de"),
         ("where", "num_faces = 0", "num_faces = 0"),
     ],
 )
@@ -136,9 +139,9 @@ def test_sides_and_ratio_need_both_numbers():
 
 def test_what_coyo_cut_already():
     cut = {"max_nsfw": 0.5, "max_nsfw_gantman": 0.7, "min_side": 200, "max_aspect_ratio": 3,
-           "min_chars": 6, "max_chars": 1000, "min_words": 3}  # fmt: skip
+           "min_chars": 6, "max_chars": 1000, "min_words": 3, "language": ["de", "en"]}  # fmt: skip
     not_cut = {"max_nsfw": 0.49, "min_side": 201, "max_aspect_ratio": 2.9, "max_side": 200,
-               "min_faces": 0, "where": "width >= 200"}  # fmt: skip
+               "min_faces": 0, "where": "width >= 200", "language": "de"}  # fmt: skip
     assert all(rules.is_cut_upstream(rules.rule_of(n, v)) for n, v in cut.items())
     assert not any(rules.is_cut_upstream(rules.rule_of(n, v)) for n, v in not_cut.items())
 
