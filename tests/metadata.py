@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from benchmarks.make_metadata import SCHEMA, table
+from coyo_tools.pieces.bites import bites
+from coyo_tools.stages import filter as filter_stage
+from coyo_tools.stages import select as select_stage
 
 NAN, INF = float("nan"), float("inf")
 
@@ -17,6 +24,48 @@ NAN, INF = float("nan"), float("inf")
 def metadata(rows: int, seed: int = 0) -> pa.Table:
     """COYO-like rows."""
     return table(rows, seed=seed)
+
+
+_ODD = {
+    "float": [None, NAN, INF, -INF, -0.0, 0.0, 0.3, 0.25, 1e-45, -1e-45],
+    "int32": [None, 0, -1, 2**31 - 1, -(2**31)],
+    "string": [None, "", "東京 é", "e\u0301 dog", "🙂 dog", "dog\nand cat", "It's 100%",
+               "שלום עולם", "a\0dog", "👩\u200d👧"],
+}  # fmt: skip
+_ODD_IDS = (0, -1, -(2**63), 2**63 - 1, 2**53 + 1, -(2**53) - 1, 2**62 + 1)
+
+
+def nasty(rows: int, seed: int = 0) -> pa.Table:
+    """COYO-like rows with unique ids, a third of each column's values odd: nulls, NaN, infinities,
+    -0.0, subnormals, extremes of integers, negative ids, empty and unusual text."""
+    draw = np.random.default_rng(seed)
+    whole = metadata(rows, seed)
+    for index, field in enumerate(whole.schema):
+        values = whole[field.name].to_pylist()
+        if field.name == "id":
+            for at, odd in zip(draw.permutation(rows), _ODD_IDS, strict=False):
+                values[at] = odd
+        elif field.name not in ("url", "image_phash"):
+            choices = _ODD[str(field.type)]
+            for at in draw.integers(0, rows, rows // 3):
+                values[at] = choices[draw.integers(len(choices))]
+        whole = whole.set_column(index, field, pa.array(values, field.type))
+    return whole
+
+
+def cut(whole: pa.Table, *rows: int) -> list[pa.Table]:
+    """The table in consecutive pieces of so many rows, and what is left."""
+    edges = np.cumsum([0, *rows])
+    return [whole.slice(at, count) for at, count in zip(edges, [*rows, None], strict=True)]
+
+
+@contextmanager
+def small_bites(rows: int = 150) -> Iterator[None]:
+    """Several bites a part, as large parts have."""
+    with pytest.MonkeyPatch.context() as patch:
+        for stage in (filter_stage, select_stage):
+            patch.setattr(stage, "bites", lambda part: bites(part, rows))
+        yield
 
 
 def write_parts(folder: Path, tables: Sequence[pa.Table], **options: Any) -> list[Path]:
@@ -50,3 +99,12 @@ def ids_in(folder: Path) -> list[int]:
     """The ids of every part, in order."""
     ids: list[int] = parts_of(folder)["id"].to_pylist()
     return ids
+
+
+def bytes_of(folder: Path) -> dict[str, str]:
+    """A digest of every file that a run leaves, but the log of times."""
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.iterdir())
+        if path.name not in ("runs.jsonl", ".coyo.lock")
+    }

@@ -7,7 +7,7 @@ import hashlib
 import os
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -160,6 +160,8 @@ def _without_nan(column: Any, name: str) -> Any:
 def open_part(part: Part, schema: str = "auto") -> OpenPart:
     """Read a part's footer and bind its columns. Raises LfsPointer, CorruptFile, SchemaError."""
     with _read_errors(part.url):
+        if is_remote(part.url) and not part.bytes:  # listings over HTTP do not tell sizes
+            part = replace(part, bytes=_size_of(part.url))
         footer = _footer(part)
     metadata = _parse(footer, part.url)
     digest = hashlib.sha256(footer[:-8]).hexdigest()
@@ -197,7 +199,7 @@ class _Ends:
         self._handle = None
         if is_remote(part.url):
             self._url = part.url
-            self.size = part.bytes or _size_of(part.url)
+            self.size = part.bytes
         else:
             self._handle = local_path(part.url).open("rb")
             self.size = self._handle.seek(0, os.SEEK_END)

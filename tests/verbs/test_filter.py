@@ -1,25 +1,19 @@
-"""The verb `filter` on real files: against duckdb, again after every kind of interruption."""
+"""The verb `filter` on real files, again after every kind of interruption."""
 
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import shutil
 import struct
 
-import duckdb
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import coyo_tools
 from coyo_tools import FilterSettings
-from coyo_tools.pieces.bites import bites
 from coyo_tools.stages import filter as stage
 from coyo_tools.verbs import filter as verb
 from coyo_tools.words.errors import (
@@ -30,148 +24,19 @@ from coyo_tools.words.errors import (
     SettingsError,
     SourceNotFound,
 )
-from tests.metadata import INF, NAN, ids_in, metadata, parts_of, rows_of, write_parts
-
-RULES = {
-    "min_clip_l14": ("clip_similarity_vitl14", ">="),
-    "max_clip_b32": ("clip_similarity_vitb32", "<="),
-    "max_watermark": ("watermark_score", "<="),
-    "min_watermark": ("watermark_score", ">="),
-    "min_aesthetic": ("aesthetic_score_laion_v2", ">="),
-    "max_nsfw_gantman": ("nsfw_score_gantman", "<="),
-    "min_faces": ("num_faces", ">="),
-    "max_faces": ("num_faces", "<="),
-    "min_words": ("word_count", ">="),
-    "max_chars": ("text_length", "<="),
-}
-INTEGERS = ("num_faces", "word_count", "text_length", "width", "height")
-
-
-def nasty(rows: int, seed: int) -> pa.Table:
-    """COYO-like rows, a third of them with a null, NaN, infinity, -0.0 or empty text somewhere."""
-    draw = np.random.default_rng(seed)
-    table = metadata(rows, seed)
-    odd = {"float": [None, NAN, INF, -INF, -0.0, 0.0, 0.3, 0.25], "int32": [None, 0, -1, 2**31 - 1],
-           "string": [None, "", "東京 é", "dog\nand cat", "It's 100%"]}  # fmt: skip
-    for index, field in enumerate(table.schema):
-        if field.name in ("id", "url", "image_phash"):
-            continue
-        values = table[field.name].to_pylist()
-        choices = odd[str(field.type)]
-        for at in draw.integers(0, rows, rows // 3):
-            values[at] = choices[draw.integers(len(choices))]
-        table = table.set_column(index, field, pa.array(values, field.type))
-    return table
-
-
-@pytest.fixture(autouse=True, scope="module")
-def small_bites():
-    """Several bites a part, as large parts have."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stage, "bites", lambda part: bites(part, 150))
-        yield
-
-
-@pytest.fixture(scope="module")
-def source(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("nasty") / "metadata"
-    write_parts(folder, [nasty(500, 1), nasty(1, 2), nasty(300, 3)], row_group_size=64)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def duck(source):
-    connection = duckdb.connect()
-    connection.execute(
-        f"CREATE TABLE rows AS SELECT *, row_number() OVER () AS row FROM '{source}/*.parquet'"
-    )
-    for name in ("clip_similarity_vitb32", "clip_similarity_vitl14", "nsfw_score_opennsfw2",
-                 "nsfw_score_gantman", "watermark_score", "aesthetic_score_laion_v2"):  # fmt: skip
-        # duckdb takes NaN as the largest value; a rule takes it as null.
-        connection.execute(f"UPDATE rows SET {name} = NULL WHERE isnan({name})")
-    yield connection
-    connection.close()
-
-
-def bound(column: str, operator: str, value: float) -> tuple[str, str]:
-    """A rule in SQL, and where it cannot judge."""
-    cast = "DECIMAL(20, 6)" if column in INTEGERS else "FLOAT"
-    return (
-        f"CAST({column} AS {cast}) {operator} CAST({value!r} AS {cast})",
-        f"{column} IS NULL",
-    )
-
-
-def in_sql(recipe: dict) -> tuple[str, str]:
-    """A recipe's rule as duckdb's condition, and where it is unknown."""
-    ((name, value),) = recipe.items()
-    sides = "width IS NULL OR height IS NULL"
-    either = "nsfw_score_opennsfw2 IS NULL OR nsfw_score_gantman IS NULL"
-    match name:
-        case "max_nsfw":
-            both = [
-                bound(c, "<=", value)[0] for c in ("nsfw_score_opennsfw2", "nsfw_score_gantman")
-            ]
-            return " AND ".join(both), either
-        case "min_side":
-            return f"width >= {value} AND height >= {value}", sides
-        case "max_side":
-            return f"width <= {value} AND height <= {value}", sides
-        case "max_aspect_ratio":
-            ratio = "greatest(width, height)::DOUBLE / least(width, height)::DOUBLE"
-            return f"({ratio} <= {value} AND NOT isnan({ratio}) AND NOT ({sides}))", sides
-        case "text_matches":
-            return f"regexp_matches(text, '{value}')", "text IS NULL"
-        case "text_excludes":
-            return f"NOT regexp_matches(text, '{value}')", "text IS NULL"
-        case "where":
-            return f"({value})", f"({value}) IS NULL"
-    return bound(*RULES[name], value)
-
-
-numbers = st.sampled_from([0, 0.25, 0.3, -0.1, 0.5, 1, 2, 5, 10, 60, 300, 0.1, 1e-3])
-values = st.tuples(st.sampled_from(list(RULES)), numbers).map(lambda nv: {nv[0]: nv[1]})
-others = st.sampled_from(
-    [
-        {"max_nsfw": 0.5}, {"max_nsfw": 0.01}, {"min_side": 400}, {"max_side": 900},
-        {"max_aspect_ratio": 1.5}, {"text_matches": "dog|cat"}, {"text_excludes": "^photo"},
-        {"where": "num_faces = 0 OR text LIKE '%dog%'"}, {"where": "NOT (watermark_score > 0.3)"},
-        {"where": "width - 100 > height"}, {"where": "length(text) BETWEEN 10 AND 60"},
-        {"where": "id % 3 = 1"}, {"where": "coalesce(num_faces, 1) = 1"}, {"where": "text IS NULL"},
-    ]
+from tests.metadata import (
+    INF,
+    NAN,
+    bytes_of,
+    ids_in,
+    metadata,
+    parts_of,
+    rows_of,
+    small_bites,
+    write_parts,
 )  # fmt: skip
 
-
-@settings(max_examples=200, deadline=None)
-@given(recipe=st.lists(values | others, max_size=4), workers=st.sampled_from([1, 4]))
-def test_random_recipes_agree_with_duckdb(source, duck, tmp_path_factory, recipe, workers):
-    out = tmp_path_factory.mktemp("out")
-    asked = FilterSettings(rules=tuple(recipe), workers=workers)
-    result = coyo_tools.filter(source, out / "s", asked)
-    conditions = [in_sql(rule) for rule in recipe]
-    every = " AND ".join(f"({c})" for c, _ in conditions) or "TRUE"
-    wanted = duck.execute(f"SELECT id FROM rows WHERE {every} ORDER BY row").fetchall()
-    assert ids_in(out / "s") == [row[0] for row in wanted]
-    so_far = []
-    for step, (condition, unknown) in zip(result.funnel, conditions, strict=True):
-        so_far.append(f"({condition})")
-        [(left, alone, null)] = duck.execute(
-            f"SELECT count(*) FILTER ({' AND '.join(so_far)}), count(*) FILTER ({condition}), "
-            f"count(*) FILTER ({unknown}) FROM rows"
-        ).fetchall()
-        assert (step.left, step.dropped_alone, step.null) == (left, 801 - alone, null), step
-    steps = [result.rows_in, *[step.left for step in result.funnel]]
-    assert [step.dropped for step in result.funnel] == [a - b for a, b in itertools.pairwise(steps)]
-    shutil.rmtree(out)
-
-
-def bytes_of(folder) -> dict[str, str]:
-    """Every file that a run leaves, but the log of times."""
-    return {
-        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.iterdir())
-        if path.name not in ("runs.jsonl", ".coyo.lock")
-    }
+pytestmark = pytest.mark.usefixtures("in_small_bites")
 
 
 def test_any_number_of_workers_gives_the_same_bytes(source, tmp_path):
@@ -403,8 +268,8 @@ def test_row_groups_of_the_output_are_of_one_size(tmp_path, monkeypatch):
     assert set(sizes[:-1]) == {100}
     assert 0 < sizes[-1] <= 100
     for rows in (1, 111, 5000):  # one bite a row group, several, and one for all
-        monkeypatch.setattr(stage, "bites", lambda part, rows=rows: bites(part, rows))
-        coyo_tools.filter(tmp_path / "m", tmp_path / f"{rows}", min_clip_l14=0.25)
+        with small_bites(rows):
+            coyo_tools.filter(tmp_path / "m", tmp_path / f"{rows}", min_clip_l14=0.25)
         assert bytes_of(tmp_path / "s") == bytes_of(tmp_path / f"{rows}")
 
 

@@ -1,4 +1,4 @@
-"""filter with a real S3 server on either side."""
+"""filter with a real S3 server on either side, and from plain HTTP."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import coyo_tools
 from coyo_tools import FilterSettings
 from coyo_tools.words.errors import CorruptFile, SourceNotFound
 from tests.metadata import ids_in, metadata, write_parts
+from tests.servers.folder import FolderServer
 from tests.servers.s3 import s3_server
 
 
@@ -91,3 +92,16 @@ def test_tops_stats_and_recipes_on_s3(bucket, tmp_path):
     kept = FilterSettings(stats="s3://bucket/stats")
     told = coyo_tools.filter("s3://bucket/metadata", tmp_path / "t", kept, **named)
     assert (told.digest, len(told.notes)) == (here.digest, 1)
+
+
+@pytest.mark.parametrize(
+    ("place", "rows"), [("m", 150), ("m/*.parquet", 150), ("m/part-1.parquet", 50)]
+)
+def test_a_folder_a_glob_and_a_file_over_http(tmp_path, place, rows):
+    write_parts(tmp_path / "m", [metadata(100, 1), metadata(50, 2)])
+    with FolderServer(tmp_path) as server:
+        read = coyo_tools.filter(f"{server.base_url}/{place}", tmp_path / "s", max_watermark=0.3)
+        seen = coyo_tools.inspect(f"{server.base_url}/{place}")
+    sizes = [path.stat().st_size for path in sorted((tmp_path / "m").iterdir())]
+    assert (read.rows_in, seen.rows) == (rows, rows)
+    assert seen.bytes == sum(sizes[-seen.files :])

@@ -1,136 +1,24 @@
-"""`--top` and `--sample` on real files: exact against duckdb, whatever the ties and the passes."""
+"""`--top` and `--sample` on real files: ties, samples, continued runs; what they refuse."""
 
 from __future__ import annotations
 
-import itertools
 import json
-import math
 import shutil
 from fractions import Fraction
-from typing import Any
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import coyo_tools
 from coyo_tools import FilterSettings
-from coyo_tools.pieces import quantiles
-from coyo_tools.pieces.bites import bites
 from coyo_tools.pieces.sampling import hash_of
-from coyo_tools.stages import filter as filter_stage
-from coyo_tools.stages import select as select_stage
 from coyo_tools.verbs import filter as verb
 from coyo_tools.words.errors import RuleError, SchemaError, SettingsConflict
-from tests.metadata import INF, NAN, ids_in, metadata, rows_of, write_parts
-from tests.verbs.test_filter import bytes_of, nasty
+from tests.metadata import INF, NAN, bytes_of, ids_in, metadata, rows_of, write_parts
 
-ROWS = 801
-SUM = "clip_similarity_vitb32 + clip_similarity_vitl14"
-COLUMNS = ("clip_similarity_vitl14", "watermark_score", "aesthetic_score_laion_v2", "num_faces",
-           "width", "id", SUM)  # fmt: skip
-
-
-@pytest.fixture(autouse=True, scope="module")
-def small_bites():
-    with pytest.MonkeyPatch.context() as patch:
-        for stage in (filter_stage, select_stage):
-            patch.setattr(stage, "bites", lambda part: bites(part, 150))
-        yield
-
-
-@pytest.fixture(scope="module")
-def source(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("nasty") / "metadata"
-    write_parts(folder, [nasty(500, 1), nasty(1, 2), nasty(300, 3)], row_group_size=64)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def duck(source):
-    connection = duckdb.connect()
-    connection.execute(
-        f"CREATE TABLE rows AS SELECT *, row_number() OVER () AS row FROM '{source}/*.parquet'"
-    )
-    connection.execute("ALTER TABLE rows ADD COLUMN h0 UBIGINT")
-    connection.execute("ALTER TABLE rows ADD COLUMN h7 UBIGINT")
-    for (number,) in connection.execute("SELECT id FROM rows").fetchall():
-        connection.execute(
-            "UPDATE rows SET h0 = ?, h7 = ? WHERE id = ?",
-            [hash_of(number, 0), hash_of(number, 7), number],
-        )
-    for name in ("clip_similarity_vitb32", "clip_similarity_vitl14", "watermark_score",
-                 "aesthetic_score_laion_v2"):  # fmt: skip
-        connection.execute(f"UPDATE rows SET {name} = NULL WHERE isnan({name})")
-        connection.execute(f"UPDATE rows SET {name} = 0 WHERE {name} = 0")
-    yield connection
-    connection.close()
-
-
-def share_of(amount: str | int, rows: int) -> int:
-    if isinstance(amount, int):
-        return min(amount, rows)
-    return math.floor(Fraction(amount[:-1]) / 100 * rows + Fraction(1, 2))
-
-
-def kept_by_duckdb(duck: Any, recipe: list[dict[str, Any]]) -> list[list[int]]:
-    """Ids left after each rule, in order."""
-    left = [n for (n,) in duck.execute("SELECT id FROM rows ORDER BY row").fetchall()]
-    steps = []
-    for rule in recipe:
-        duck.register("before", pa.table({"id": pa.array(left, pa.int64())}))
-        among = "SELECT id FROM rows JOIN before USING (id)"
-        match rule:
-            case {"where": sql}:
-                query = f"{among} WHERE {sql}"
-            case {"top": amount, "by": by}:
-                value = "isnan" if "+" in by else ""
-                valid = f"({by}) IS NOT NULL" + (f" AND NOT {value}({by})" if value else "")
-                rows = share_of(amount, len(left))
-                query = f"{among} WHERE {valid} ORDER BY {by} DESC, h0 LIMIT {rows}"
-            case {"sample": int(amount)}:
-                query = f"{among} ORDER BY h7 LIMIT {amount}"
-            case {"sample": amount}:
-                bound = math.ceil(Fraction(amount[:-1]) / 100 * 2**64)
-                query = f"{among} WHERE h7::HUGEINT < {bound}::HUGEINT"
-        kept = {n for (n,) in duck.execute(query).fetchall()}
-        left = [n for n in left if n in kept]
-        steps.append(left)
-    return steps
-
-
-amounts = st.sampled_from([1, 3, 100, 400, 5000, "0.01%", "1%", "10%", "33.3%", "50%", "100%"])
-rules = (
-    st.builds(lambda a, b: {"top": a, "by": b}, amounts, st.sampled_from(COLUMNS))
-    | st.builds(lambda a: {"sample": a, "seed": 7}, amounts)
-    | st.sampled_from([{"where": "width > 400"}, {"where": "num_faces = 0"}])
-)
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    recipe=st.lists(rules, min_size=1, max_size=4),
-    workers=st.sampled_from([1, 3]),
-    held=st.sampled_from([0, 20, 10**6]),
-)
-def test_random_recipes_agree_with_duckdb(source, duck, tmp_path_factory, recipe, workers, held):
-    out = tmp_path_factory.mktemp("out")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(quantiles, "HELD_AT_MOST", held)
-        asked = FilterSettings(rules=tuple(recipe), workers=workers)
-        result = coyo_tools.filter(source, out / "s", asked)
-    wanted = kept_by_duckdb(duck, recipe)
-    assert ids_in(out / "s") == wanted[-1]
-    assert [step.left for step in result.funnel] == [len(ids) for ids in wanted]
-    steps = [result.rows_in, *[step.left for step in result.funnel]]
-    assert [step.dropped for step in result.funnel] == [
-        before - after for before, after in itertools.pairwise(steps)
-    ]
-    shutil.rmtree(out)
+pytestmark = pytest.mark.usefixtures("in_small_bites")
 
 
 @pytest.mark.parametrize("share", ["1%", "10%", "70%"])

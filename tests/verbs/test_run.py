@@ -10,8 +10,7 @@ import pytest
 import coyo_tools
 from coyo_tools import FilterSettings, ScoreSettings
 from coyo_tools.words.errors import CorruptFile, SettingsError, SourceError
-from tests.metadata import ids_in, metadata, write_parts
-from tests.verbs.test_filter import bytes_of
+from tests.metadata import bytes_of, ids_in, metadata, write_parts
 
 
 @pytest.fixture

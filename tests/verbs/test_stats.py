@@ -15,28 +15,13 @@ import pytest
 import coyo_tools
 from coyo_tools import FilterSettings, StatsSettings
 from coyo_tools.pieces import quantiles
-from coyo_tools.pieces.bites import bites
-from coyo_tools.stages import select as stage
 from coyo_tools.stages.select import look
 from coyo_tools.verbs import passes
 from coyo_tools.verbs.stats import QUANTILES
 from coyo_tools.words.errors import CorruptFile, SchemaError, SettingsConflict, SettingsError
-from tests.metadata import INF, NAN, metadata, rows_of, write_parts
-from tests.verbs.test_filter import bytes_of, nasty
+from tests.metadata import INF, NAN, bytes_of, metadata, rows_of, write_parts
 
-
-@pytest.fixture(autouse=True, scope="module")
-def small_bites():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stage, "bites", lambda part: bites(part, 150))
-        yield
-
-
-@pytest.fixture(scope="module")
-def source(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("nasty") / "metadata"
-    write_parts(folder, [nasty(500, 1), nasty(1, 2), nasty(300, 3)], row_group_size=64)
-    return folder
+pytestmark = pytest.mark.usefixtures("in_small_bites")
 
 
 def numeric(table: pa.Table) -> list[str]:

@@ -1,0 +1,112 @@
+"""`filter` against duckdb on random recipes: every kept cell and every number of the funnel.
+
+Each recipe is run over the same rows in few large row groups, in many small ones, and over HTTP.
+Where the environment says CI, hypothesis draws the same recipes every time.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import coyo_tools
+from coyo_tools import FilterSettings
+from coyo_tools.pieces import quantiles
+from tests.conditions import conditions, odd_columns
+from tests.duck import BOUNDS, SEEDS, duck_of, unlike
+from tests.metadata import cut, nasty, parts_of, small_bites, write_parts
+from tests.servers.folder import FolderServer
+
+ROWS = 2000
+SUM = "clip_similarity_vitb32 + clip_similarity_vitl14"
+
+
+@pytest.fixture(scope="module")
+def rows():
+    odd = odd_columns(ROWS)
+    table = nasty(ROWS, 1)
+    for name in odd.column_names:
+        if name != "id":  # nasty() has them, each once
+            table = table.append_column(name, odd[name])
+    return table
+
+
+@pytest.fixture(scope="module")
+def layouts(rows, tmp_path_factory):
+    """The same rows, three times."""
+    folder = tmp_path_factory.mktemp("layouts")
+    write_parts(folder / "large", cut(rows, 1200), row_group_size=1000)
+    write_parts(folder / "small", cut(rows, 700, 0, 1), row_group_size=100)
+    with FolderServer(folder) as server, small_bites(400):
+        yield [folder / "large", folder / "small", f"{server.base_url}/large/*.parquet"]
+
+
+@pytest.fixture(scope="module")
+def duck(rows):
+    with duck_of(rows) as connected:
+        yield connected
+
+
+PATTERNS = ["dog|cat", "^photo", "東", "^$", "e\u0301", "é", "^.{8}$", r"\x00", "🙂", "(?s)g.a",
+            "(?i)DOG", "[א-ת]", "100%$", "a|b|c"]  # fmt: skip
+numbers = st.sampled_from([0, 0.25, 0.3, -0.1, 0.5, 1, 2, 5, 10, 60, 300, 0.1, 1e-3, -0.0, 1e-45,
+                           -1, 2**31, 1e39, 0.30000001192092896])  # fmt: skip
+sides = st.sampled_from([0, 1, 200, 256.5, 400, 900, 2**31 - 1])
+amounts = st.sampled_from([1, 3, 100, 400, 5000, "0.01%", "1%", "10%", "33.3%", "50%", "100%"])
+columns = st.sampled_from(
+    [*{name for name, _ in BOUNDS.values()}, "width", "id", "f", "d", "n", SUM]
+)
+
+
+def rule(names: Any, values: Any) -> Any:
+    return st.tuples(names, values).map(lambda named: {named[0]: named[1]})
+
+
+rules = (
+    rule(st.sampled_from([*BOUNDS, "max_nsfw"]), numbers)
+    | rule(st.sampled_from(["min_side", "max_side"]), sides)
+    | rule(st.just("max_aspect_ratio"), st.sampled_from([0, 1, 1.5, 3]))
+    | rule(st.sampled_from(["text_matches", "text_excludes"]), st.sampled_from(PATTERNS))
+    | rule(st.just("where"), conditions)
+    | st.builds(lambda a, b: {"top": a, "by": b}, amounts, columns)
+    | st.builds(lambda a, s: {"sample": a, "seed": s}, amounts, st.sampled_from(SEEDS))
+)
+
+
+def ours(one: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {"where": one["where"].ours} if "where" in one else one
+
+
+@pytest.mark.slow
+@settings(max_examples=200, deadline=None)
+@given(
+    recipe=st.lists(rules, max_size=5),
+    workers=st.sampled_from([1, 4]),
+    held=st.sampled_from([10**6, 20, 0]),
+)
+def test_random_recipes_agree_with_duckdb(
+    layouts, rows, duck, tmp_path_factory, recipe, workers, held
+):
+    wanted = duck.funnel(recipe)
+    kept = rows.take(pa.array(wanted[-1].rows if recipe else range(ROWS), pa.int64()))
+    asked = FilterSettings(rules=tuple(ours(one) for one in recipe), workers=workers)
+    out: Path = tmp_path_factory.mktemp("out")
+    digests = set()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(quantiles, "HELD_AT_MOST", held)  # how many passes a top takes
+        for number, layout in enumerate(layouts):
+            result = coyo_tools.filter(layout, out / f"{number}", asked)
+            assert unlike(parts_of(out / f"{number}"), kept) == "", (layout, recipe)
+            funnel = [(s.dropped, s.dropped_alone, s.null, s.left) for s in result.funnel]
+            expected = [(s.dropped, s.dropped_alone, s.null, len(s.rows)) for s in wanted]
+            assert (result.rows_in, funnel) == (ROWS, expected), (layout, recipe)
+            digests.add(result.digest)
+    assert len(digests) == 1
+    shutil.rmtree(out)
