@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from coyo_tools.verbs.compare import Comparison, compare
     from coyo_tools.verbs.demo import demo
+    from coyo_tools.verbs.diff import Difference, diff
     from coyo_tools.verbs.download import DownloadResult, download
     from coyo_tools.verbs.filter import FilterResult, filter
     from coyo_tools.verbs.inspect import Inspection, inspect
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from coyo_tools.verbs.stats import StatsResult, stats
     from coyo_tools.words.config import (
         CompareSettings,
+        DiffSettings,
         DownloadSettings,
         FilterSettings,
         ReportSettings,
@@ -43,6 +45,8 @@ _WHERE = {
     "Inspection": "verbs.inspect",
     "filter": "verbs.filter",
     "FilterResult": "verbs.filter",
+    "diff": "verbs.diff",
+    "Difference": "verbs.diff",
     "download": "verbs.download",
     "DownloadResult": "verbs.download",
     "score": "verbs.score",
@@ -58,6 +62,7 @@ _WHERE = {
     "StatsResult": "verbs.stats",
     "StatsSettings": "words.config",
     "FilterSettings": "words.config",
+    "DiffSettings": "words.config",
     "DownloadSettings": "words.config",
     "ScoreSettings": "words.config",
     "CompareSettings": "words.config",
@@ -69,6 +74,8 @@ __all__ = [
     "CompareSettings",
     "Comparison",
     "CoyoError",
+    "DiffSettings",
+    "Difference",
     "DownloadResult",
     "DownloadSettings",
     "FilterResult",
@@ -82,6 +89,7 @@ __all__ = [
     "StatsSettings",
     "compare",
     "demo",
+    "diff",
     "download",
     "filter",
     "inspect",

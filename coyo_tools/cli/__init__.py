@@ -20,6 +20,7 @@ COMMANDS: dict[str, str] = {
     "inspect": "Show what a source holds: files, rows, columns, sizes, from footers alone.",
     "stats": "Show exact figures of every numeric column, and keep histograms for --top.",
     "filter": "Keep the rows that pass your rules and show what each rule dropped.",
+    "diff": "Say what two subsets share, and which rule made each difference.",
     "download": "Fetch the images of a subset into tar shards.",
     "score": "Recompute columns from the images and captions.",
     "compare": "Set recomputed columns against the published ones.",

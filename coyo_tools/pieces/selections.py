@@ -71,6 +71,18 @@ class Cut:
             "ties_kept": self.ties_kept,
         }
 
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Cut:
+        """What `to_json` gave. Raises KeyError, TypeError, ValueError."""
+        value = data["value"]
+        return cls(
+            int(data["rows"]),
+            float(value) if isinstance(value, str) else value,
+            data["hash"],
+            int(data["ties"]),
+            int(data["ties_kept"]),
+        )
+
 
 @dataclass(frozen=True)
 class Top:

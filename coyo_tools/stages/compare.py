@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from coyo_tools.pieces.first_rows import first_rows
 from coyo_tools.pieces.phash import HEX_DIGITS
 from coyo_tools.pieces.source import OpenPart
 from coyo_tools.words.errors import SchemaError
@@ -137,14 +138,8 @@ def _fill(joined: Joined, table: pa.Table, columns: Sequence[str]) -> None:
 
     table = table.filter(table.column("id").is_valid())
     ids = table.column("id").to_numpy()
-    if not len(joined.ids) or not len(ids):
-        return
-    place = np.searchsorted(joined.ids, ids).clip(max=len(joined.ids) - 1)
-    hit = np.flatnonzero(joined.ids[place] == ids)
-    places, first = np.unique(place[hit], return_index=True)
-    new = ~joined.found[places]
-    places, rows = places[new], hit[first[new]]
-    joined.duplicate_ids_in_source += len(hit) - len(places)
+    places, rows, further = first_rows(joined.ids, joined.found, ids)
+    joined.duplicate_ids_in_source += further
     joined.found[places] = True
     taken = table.take(rows)
     for name in columns:

@@ -168,6 +168,20 @@ class StatsSettings:
 
 @documented
 @dataclass(frozen=True)
+class DiffSettings:
+    """Where `diff` looks."""
+
+    source: str | None = option(
+        None,
+        "Metadata in which to look up rows whose columns a side did not keep; default what the "
+        "other side's manifest names.",
+        metavar="SOURCE",
+    )
+    schema: str = option("auto", _SCHEMA_HELP, choices=SCHEMA_CHOICES)
+
+
+@documented
+@dataclass(frozen=True)
 class DownloadSettings:
     """How `download` fetches, resizes and packs. Sizes in px or bytes, times in seconds."""
 

@@ -96,6 +96,7 @@ def test_every_option_of_every_command_has_help(name: str) -> None:
 
 SETTINGS = {
     "stats": "StatsSettings",
+    "diff": "DiffSettings",
     "filter": "FilterSettings",
     "download": "DownloadSettings",
     "score": "ScoreSettings",
