@@ -89,7 +89,7 @@ def _storage_error(error: OSError, where: str) -> StorageError:
             return StorageError(
                 "is in the way: a file, not a folder", where=where, todo="choose another name"
             )
-    return StorageError(f"cannot be written: {error.strerror or _first_line(error)}", where=where)
+    return StorageError(f"cannot be written: {error.strerror or first_line(error)}", where=where)
 
 
 class Folder(ABC):
@@ -295,10 +295,11 @@ def _remote_errors(where: str) -> Iterator[None]:
         raise _storage_error(error, where) from error
     except Exception as error:
         # Clients have errors of their own: no credentials, no connection, no such bucket.
-        raise StorageError(f"the store refuses: {_first_line(error)}", where=where) from error
+        raise StorageError(f"the store refuses: {first_line(error)}", where=where) from error
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """What an error says, in one short line; its name where it says nothing."""
     return str(error).strip().split("\n", 1)[0][:200] or type(error).__name__
 
 

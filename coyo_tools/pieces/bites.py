@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from coyo_tools.machinery.ranges import read_ranges
-from coyo_tools.machinery.storage import is_remote, local_path, storage_errors
+from coyo_tools.machinery.ranges import copy_ranges
+from coyo_tools.machinery.storage import first_line, is_remote, local_path, storage_errors
 from coyo_tools.pieces.binding import target_type
-from coyo_tools.pieces.parts import MAGIC, OpenPart, does_not_fit, first_line
+from coyo_tools.pieces.parts import MAGIC, OpenPart, does_not_fit
 from coyo_tools.words.errors import CorruptFile, RuleError, SchemaError, SourceError
 
 if TYPE_CHECKING:
@@ -75,18 +75,16 @@ class Served:
     def _fetch(self, own: Sequence[str]) -> None:
         if not own:
             return
-        url = self._bite.part.part.url
-        ranges = _ranges(self._bite, own)
-        with reading(self._bite):
-            blocks = read_ranges(url, ranges)
-        with storage_errors(str(self._path)), self._path.open("r+b") as file:
-            for (start, end), block in zip(ranges, blocks, strict=True):
-                if len(block) != end - start:
-                    raise CorruptFile(
-                        f"ended within row group {self._bite.row_groups.start}", where=url
-                    )
-                file.seek(start)
-                file.write(block)
+        part = self._bite.part
+        with reading(self._bite), self._path.open("r+b") as file:
+
+            def sink(position: int, chunk: bytes) -> None:
+                with storage_errors(str(self._path)):
+                    file.seek(position)
+                    file.write(chunk)
+
+            ranges = _ranges(self._bite, own)
+            copy_ranges(part.part.place, ranges, part.traffic, sink, part.part.bytes)
         self._here.update(own)
 
 

@@ -1,74 +1,186 @@
 """The Hugging Face hub, or a mirror of it: revisions pinned, refusals told in a sentence.
 
-`huggingface_hub` does the talking, because it honours HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE.
+Three of its calls are needed (info, tree, resolve); they go through `machinery.web` like every
+other request, so that they are counted, tried again and bounded alike. HF_ENDPOINT (with a path,
+where a mirror has one), HF_TOKEN or the token that `hf auth login` keeps, and HF_HUB_OFFLINE are
+honoured as `huggingface_hub` does.
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
+import functools
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urljoin
 
-from coyo_tools.words.errors import SourceError, SourceNotFound
+from coyo_tools.machinery import web
+from coyo_tools.machinery.traffic import Traffic
+from coyo_tools.machinery.web import Place
+from coyo_tools.words.errors import CoyoError, SourceError, SourceNotFound
 
 SCHEME = "hf://"
 _DATASETS = "hf://datasets/"
+_ELSEWHERE = "try later, or set HF_ENDPOINT to a mirror, or name a local folder"
 
 
-def pin(url: str) -> tuple[str, str]:
+@dataclass(frozen=True)
+class _Address:
+    """`hf://datasets/OWNER/NAME[@REVISION][/PATH]`, taken apart. A revision's `/` is not quoted."""
+
+    dataset: str
+    revision: str
+    path: str
+
+    @classmethod
+    def of(cls, url: str) -> _Address:
+        if not url.startswith(_DATASETS) or url.count("/") < 4:
+            raise SourceError(
+                "is no dataset of the hub",
+                where=url,
+                todo="write hf://datasets/OWNER/NAME[@REVISION]",
+            )
+        owner, name, *rest = url.removeprefix(_DATASETS).split("/")
+        name, _, revision = name.partition("@")
+        # A branch such as refs/convert/parquet is written with %2F in such urls.
+        return cls(f"{owner}/{name}", revision.replace("%2F", "/"), "/".join(rest))
+
+    @property
+    def url(self) -> str:
+        """As it is written."""
+        revision = f"@{quote(self.revision, safe='')}" if self.revision else ""
+        return f"{_DATASETS}{self.dataset}{revision}" + (f"/{self.path}" if self.path else "")
+
+
+def endpoint() -> str:
+    """The hub's address: HF_ENDPOINT, or huggingface.co."""
+    return os.environ.get("HF_ENDPOINT", "").rstrip("/") or "https://huggingface.co"
+
+
+def pin(url: str, traffic: Traffic) -> tuple[str, str]:
     """The same url at the commit its revision stands for now, and that commit.
 
     url: `hf://datasets/OWNER/NAME[@REVISION][/PATH]`. Raises SourceNotFound, SourceError.
     """
-    from huggingface_hub import HfApi
-
-    if not url.startswith(_DATASETS) or url.count("/") < 4:
-        raise SourceError(
-            "is no dataset of the hub", where=url, todo="write hf://datasets/OWNER/NAME[@REVISION]"
-        )
-    owner, name, *rest = url.removeprefix(_DATASETS).split("/")
-    name, _, revision = name.partition("@")
-    with hub_errors(url):
-        # A branch such as refs/convert/parquet is written with %2F on the hub.
-        info = HfApi().dataset_info(
-            f"{owner}/{name}", revision=revision.replace("%2F", "/") or None
-        )
-    pinned = "/".join([f"{_DATASETS}{owner}", f"{name}@{info.sha}", *rest])
-    return pinned, str(info.sha)
+    address = _Address.of(url)
+    at = f"/revision/{quote(address.revision, safe='')}" if address.revision else ""
+    said = _ask(f"/api/datasets/{address.dataset}{at}", url, traffic)[0]
+    commit = str(said["sha"])
+    return _Address(address.dataset, commit, address.path).url, commit
 
 
-@contextlib.contextmanager
-def hub_errors(where: str) -> Iterator[None]:
-    """Turn what the hub, or the way to it, answers into one sentence."""
-    from huggingface_hub import constants, errors
+def listed(url: str, traffic: Traffic) -> dict[str, dict[str, Any]]:
+    """What lies at or below a pinned url: url without scheme to `type` and `size`, as of fsspec.
 
+    One file where the url names one. Raises SourceNotFound, SourceError.
+    """
+    address = _Address.of(url)
+    if address.path:
+        kind = f"/api/datasets/{address.dataset}/paths-info/{address.revision}"
+        asked = {"paths": [address.path], "expand": False}
+        entries = _ask(kind, url, traffic, asked)[0]
+        if not entries:
+            raise SourceNotFound("no such file or folder", where=url, todo="check the path")
+        if entries[0]["type"] == "file":
+            return dict(_entry(address, entry) for entry in entries)
+    return dict(_entry(address, entry) for entry in _tree(address, url, traffic))
+
+
+def matching(url: str, traffic: Traffic) -> dict[str, dict[str, Any]]:
+    """The files that a pinned url with stars matches, as `listed` gives them."""
+    from fsspec.utils import glob_translate
+
+    address = _Address.of(url)
+    fixed = re.split(r"[*?\[]", address.path, maxsplit=1)[0].rpartition("/")[0]
+    pattern = re.compile(glob_translate(url.removeprefix(SCHEME)))
+    below = listed(_Address(address.dataset, address.revision, fixed).url, traffic)
+    return {path: entry for path, entry in below.items() if pattern.match(path)}
+
+
+def _tree(address: _Address, url: str, traffic: Traffic) -> Iterator[Any]:
+    """Every entry of the tree, page by page."""
+    path = f"/{quote(address.path)}" if address.path else ""
+    page: str | None = (
+        f"/api/datasets/{address.dataset}/tree/{address.revision}{path}?recursive=true&expand=false"
+    )
+    while page:
+        entries, headers = _ask(page, url, traffic)
+        yield from entries
+        following = re.search(r'<([^>]+)>;\s*rel="?next"?', headers.get("Link", ""))
+        page = urljoin(_full(page), following[1]) if following else None
+
+
+def _entry(address: _Address, entry: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    inner = _Address(address.dataset, address.revision, entry["path"]).url
+    size = (entry.get("lfs") or entry).get("size")
+    return inner.removeprefix(SCHEME), {"type": entry["type"], "size": size}
+
+
+def place(url: str) -> Place:
+    """Where the bytes of a pinned url's file come from."""
+    address = _Address.of(url)
+    path = f"/datasets/{address.dataset}/resolve/{address.revision}/{quote(address.path)}"
+    return _place(path, url, fixed=True)
+
+
+def _place(page: str, where: str, *, fixed: bool = False) -> Place:
+    from huggingface_hub import constants
+    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # made lazily
+
+    if constants.HF_HUB_OFFLINE:
+        raise SourceError("HF_HUB_OFFLINE forbids asking the hub", where=where, todo="unset it")
+    # A page's link may lead elsewhere: the token stays here.
+    headers = build_hf_headers() if _full(page).startswith(f"{endpoint()}/") else {}
+    return Place(_full(page), where, headers, fixed, functools.partial(_refusal, where))
+
+
+def _full(page: str) -> str:
+    return endpoint() + page if page.startswith("/") else page
+
+
+def _ask(page: str, url: str, traffic: Traffic, asked: Any = None) -> tuple[Any, Mapping[str, str]]:
+    """The JSON at a page of the endpoint, and the answer's headers."""
     try:
-        yield
-    except errors.RevisionNotFoundError as error:
-        raise SourceNotFound("has no such revision", where=where) from error
-    except (OSError, errors.HfHubHTTPError.__bases__[0]) as error:  # type: ignore[misc]  # see below
-        # huggingface_hub has changed its HTTP client twice; its own error derives from theirs.
-        if _is_hidden(error):
-            raise SourceNotFound(
-                f"{constants.ENDPOINT} has no such dataset, or does not show it to you",
-                where=where,
-                todo="check the name; for a private or gated one set HF_TOKEN",
-            ) from error
+        body, headers = web.get(_place(page, url), traffic, asked)
+        return json.loads(body), headers
+    except FileNotFoundError as error:
+        raise _hidden(url) from error
+    except ValueError as error:
         raise SourceError(
-            f"{constants.ENDPOINT} cannot be reached or refuses ({_brief(error)})",
-            where=where,
-            todo="try later, or set HF_ENDPOINT to a mirror, or name a local folder",
+            f"{endpoint()} does not answer as a hub does", where=url, todo=_ELSEWHERE
+        ) from error
+    except SourceError as error:
+        if not error.what.startswith("cannot be read"):
+            raise
+        said = error.what.removeprefix("cannot be read: ")
+        raise SourceError(
+            f"{endpoint()} cannot be reached or refuses ({said})", where=url, todo=_ELSEWHERE
         ) from error
 
 
-def _is_hidden(error: BaseException) -> bool:
-    """The hub answers 401 for a name that does not exist as for one that is private."""
-    from huggingface_hub.errors import RepositoryNotFoundError
+def _refusal(where: str, status: int, headers: Mapping[str, str]) -> CoyoError | None:
+    """What the hub means by a status. It answers 401 for names that do not exist, too."""
+    dataset = _Address.of(where).dataset
+    match headers.get("X-Error-Code", ""):
+        case "RevisionNotFound":
+            return SourceNotFound("has no such revision", where=where)
+        case "EntryNotFound":
+            return SourceNotFound("no such file or folder", where=where, todo="check the path")
+        case "GatedRepo":
+            return SourceError(
+                "is gated: its owner has to let you in",
+                where=where,
+                todo=f"ask at {endpoint()}/datasets/{dataset} and set HF_TOKEN",
+            )
+    return _hidden(where) if status in (401, 403, 404) else None
 
-    response = getattr(error, "response", None)
-    refused = getattr(response, "status_code", None) in (401, 403)
-    return refused or isinstance(error, RepositoryNotFoundError)
 
-
-def _brief(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return (lines[0] if lines else type(error).__name__)[:160]
+def _hidden(where: str) -> SourceNotFound:
+    return SourceNotFound(
+        f"{endpoint()} has no such dataset, or does not show it to you",
+        where=where,
+        todo="check the name; for a private or gated one set HF_TOKEN",
+    )

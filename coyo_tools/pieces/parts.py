@@ -7,12 +7,14 @@ import hashlib
 import os
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from coyo_tools.machinery.ranges import read_ranges
-from coyo_tools.machinery.storage import filesystem, is_remote, local_path
+from coyo_tools.machinery.ranges import RangeFile, read_ranges, size_of
+from coyo_tools.machinery.storage import first_line, is_remote, local_path
+from coyo_tools.machinery.traffic import Traffic
+from coyo_tools.machinery.web import Place
 from coyo_tools.pieces import hub
 from coyo_tools.pieces.binding import Binding, bind, target_type
 from coyo_tools.words.errors import (
@@ -30,7 +32,9 @@ if TYPE_CHECKING:
 
 MAGIC = b"PAR1"
 LFS_HEAD = b"version https://git-lfs"
-_TAIL = 1 << 16  # bytes asked for at first: most footers of remote files come with one request
+# Bytes asked for at first, so that most footers of remote files come with one request: up to
+# 64 KiB, and of small files a share, because what is no footer was fetched for nothing.
+_TAIL_MOST, _TAIL_LEAST, _TAIL_SHARE = 1 << 16, 1 << 13, 256
 _AGAIN = "fetch the file again"
 
 
@@ -43,12 +47,18 @@ class Part:
     bytes: int
     revision: str | None = None
 
+    @property
+    def place(self) -> Place:
+        """Where a remote part's bytes come from."""
+        return hub.place(self.url) if self.url.startswith(hub.SCHEME) else Place(self.url, self.url)
+
 
 @dataclass(frozen=True)
 class OpenPart:
     """A part whose footer has been read. Columns go by COYO's names and types.
 
-    footer: the file's last bytes, from the start of its metadata on. Nothing is held open.
+    footer: the file's last bytes, from the start of its metadata on. traffic: counts what is read
+    of a remote one. Nothing is held open.
     """
 
     part: Part
@@ -56,6 +66,7 @@ class OpenPart:
     footer_sha256: str
     metadata: pq.FileMetaData
     footer: bytes
+    traffic: Traffic = field(default_factory=Traffic, compare=False, repr=False)
 
     @property
     def rows(self) -> int:
@@ -87,10 +98,17 @@ class OpenPart:
 
         with _read_errors(self.part.url):
             return pq.ParquetFile(
-                _open_file(self.part.url),
+                self._opened(),
                 metadata=self.metadata,
                 pre_buffer=is_remote(self.part.url),
             )
+
+    def _opened(self) -> Any:
+        import pyarrow as pa
+
+        if is_remote(self.part.url):
+            return RangeFile(self.part.place, self.part.bytes, self.traffic)
+        return pa.OSFile(str(local_path(self.part.url)), "rb")  # read without the GIL
 
     def close(self) -> None:
         """Let go of the file; reading opens it again."""
@@ -157,16 +175,17 @@ def _without_nan(column: Any, name: str) -> Any:
     return column
 
 
-def open_part(part: Part, schema: str = "auto") -> OpenPart:
+def open_part(part: Part, schema: str = "auto", traffic: Traffic | None = None) -> OpenPart:
     """Read a part's footer and bind its columns. Raises LfsPointer, CorruptFile, SchemaError."""
+    traffic = traffic or Traffic()
     with _read_errors(part.url):
         if is_remote(part.url) and not part.bytes:  # listings over HTTP do not tell sizes
-            part = replace(part, bytes=_size_of(part.url))
-        footer = _footer(part)
+            part = replace(part, bytes=size_of(part.place, traffic))
+        footer = _footer(part, traffic)
     metadata = _parse(footer, part.url)
     digest = hashlib.sha256(footer[:-8]).hexdigest()
     binding = bind(metadata.schema.to_arrow_schema(), schema, part.url)
-    return OpenPart(part, binding, digest, metadata, footer)
+    return OpenPart(part, binding, digest, metadata, footer, traffic)
 
 
 def _parse(footer: bytes, where: str) -> pq.FileMetaData:
@@ -181,38 +200,37 @@ def _parse(footer: bytes, where: str) -> pq.FileMetaData:
         ) from error
 
 
-def _footer(part: Part) -> bytes:
+def _footer(part: Part, traffic: Traffic) -> bytes:
     """The file's end from its metadata on, after a look at both ends."""
-    with contextlib.closing(_Ends(part)) as file:
-        tail = file.last(_TAIL)
+    with contextlib.closing(_Ends(part, traffic)) as file:
+        share = file.size // _TAIL_SHARE
+        tail = file.range(file.size - min(_TAIL_MOST, max(_TAIL_LEAST, share)), file.size)
         _check_ends(part, file, tail)
         length = struct.unpack("<I", tail[-8:-4])[0] + 8
         if length + len(MAGIC) > file.size:
             raise CorruptFile("its footer is larger than the file", where=part.url, todo=_AGAIN)
-        return tail[-length:] if length <= len(tail) else file.last(length)
+        return (file.range(file.size - length, file.size - len(tail)) + tail)[-length:]
 
 
 class _Ends:
     """The two ends of a file; of a remote one, no byte more than asked for."""
 
-    def __init__(self, part: Part) -> None:
+    def __init__(self, part: Part, traffic: Traffic) -> None:
+        self._part, self._traffic = part, traffic
         self._handle = None
         if is_remote(part.url):
-            self._url = part.url
             self.size = part.bytes
         else:
             self._handle = local_path(part.url).open("rb")
             self.size = self._handle.seek(0, os.SEEK_END)
 
-    def last(self, count: int) -> bytes:
-        return self._range(max(0, self.size - count), self.size)
-
-    def head(self, count: int) -> bytes:
-        return self._range(0, min(count, self.size))
-
-    def _range(self, start: int, end: int) -> bytes:
+    def range(self, start: int, end: int) -> bytes:
+        """The bytes from start to end; none where start is not before it."""
+        start = max(0, start)
+        if end <= start:
+            return b""
         if self._handle is None:
-            return read_ranges(self._url, [(start, end)])[0] if end else b""
+            return read_ranges(self._part.place, [(start, end)], self._traffic, self.size)[0]
         self._handle.seek(start)
         return self._handle.read(end - start)
 
@@ -221,16 +239,11 @@ class _Ends:
             self._handle.close()
 
 
-def _size_of(url: str) -> int:
-    fs, path = filesystem(url)
-    return int(fs.size(path))
-
-
 def _check_ends(part: Part, file: _Ends, tail: bytes) -> None:
     whole = file.size <= len(tail)
     # A remote file that ends as it should is believed: its head would be one more request.
     skip = is_remote(part.url) and tail[-4:] == MAGIC
-    head = tail if whole else MAGIC if skip else file.head(len(LFS_HEAD))
+    head = tail if whole else MAGIC if skip else file.range(0, min(len(LFS_HEAD), file.size))
     if head.startswith(LFS_HEAD):
         raise LfsPointer(
             "is a git-lfs pointer, not the data", where=part.url, todo="run: git lfs pull"
@@ -244,21 +257,11 @@ def _check_ends(part: Part, file: _Ends, tail: bytes) -> None:
         )
 
 
-def _open_file(url: str) -> Any:
-    if not is_remote(url):
-        import pyarrow as pa
-
-        return pa.OSFile(str(local_path(url)), "rb")  # read without the GIL
-    fs, path = filesystem(url)
-    return fs.open(path, "rb", cache_type="none")  # pyarrow asks for what it needs
-
-
 @contextlib.contextmanager
 def _read_errors(url: str) -> Iterator[None]:
     """What the system says about reading, as one sentence."""
     try:
-        with hub.hub_errors(url) if url.startswith(hub.SCHEME) else contextlib.nullcontext():
-            yield
+        yield
     except FileNotFoundError as error:
         raise SourceNotFound("no such file", where=url, todo="check the path") from error
     except PermissionError as error:
@@ -267,8 +270,3 @@ def _read_errors(url: str) -> Iterator[None]:
         raise SourceError("a folder with a file's name", where=url, todo="rename it") from error
     except OSError as error:
         raise SourceError(f"cannot be read: {first_line(error)}", where=url) from error
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says, in one short line."""
-    return str(error).strip().split("\n", 1)[0][:200]

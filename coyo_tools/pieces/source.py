@@ -11,12 +11,16 @@ import os
 from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from coyo_tools.machinery.manifest import Manifest, read_manifest
+from coyo_tools.machinery.ranges import is_web, size_of
 from coyo_tools.machinery.storage import filesystem, folder_at, is_remote, local_path
+from coyo_tools.machinery.traffic import Fetched, Traffic
+from coyo_tools.machinery.web import Place
 from coyo_tools.pieces import hub
 from coyo_tools.pieces.binding import Binding, bind, recognise
 from coyo_tools.pieces.parts import OpenPart, Part, open_part
@@ -31,21 +35,32 @@ _AT_ONCE = 16  # footers read concurrently
 
 @dataclass(frozen=True)
 class Source:
-    """The parquet files behind one SOURCE, in name order. manifest: of the run that wrote them."""
+    """The parquet files behind one SOURCE, in name order. manifest: of the run that wrote them.
+
+    traffic: counts what is fetched of them where they are remote.
+    """
 
     url: str
     parts: tuple[Part, ...]
     schema: str = "auto"
     manifest: Manifest | None = None
+    traffic: Traffic = field(default_factory=Traffic, compare=False, repr=False)
 
     def first(self, limit_files: int | None) -> Source:
         """The same source, cut to its first files."""
-        return Source(self.url, self.parts[:limit_files], self.schema, self.manifest)
+        return replace(self, parts=self.parts[:limit_files])
+
+    @property
+    def fetched(self) -> Fetched | None:
+        """What has been fetched of the source so far; None of a local one."""
+        return self.traffic.fetched(of=sum(part.bytes for part in self.parts))
 
     def open_all(self) -> list[OpenPart]:
         """Every part's footer, read several at a time. Raises SourceError of the first bad one."""
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            opening = [pool.submit(open_part, part, self.schema) for part in self.parts]
+            opening = [
+                pool.submit(open_part, part, self.schema, self.traffic) for part in self.parts
+            ]
             try:
                 return [part.result() for part in opening]
             except BaseException:
@@ -53,19 +68,22 @@ class Source:
                 raise
 
 
-def find(source: str | os.PathLike[str], *, schema: str = "auto") -> Source:
-    """The source's files, without reading them.
+def find(
+    source: str | os.PathLike[str], *, schema: str = "auto", traffic: Traffic | None = None
+) -> Source:
+    """The source's files, without reading them. traffic: to count in what is fetched.
 
     Raises SourceNotFound where nothing is there, SourceError where an earlier command has not
     finished the folder.
     """
-    url = os.fspath(source).rstrip("/") or "/"
+    url, traffic = os.fspath(source).rstrip("/") or "/", traffic or Traffic()
     if url.startswith(hub.SCHEME):
-        return _on_the_hub(url, schema)
+        return _on_the_hub(url, schema, traffic)
     if url.endswith(".parquet") and not _GLOB & set(url):
-        return Source(url, (part_at(url),), schema)
+        return Source(url, (part_at(url, traffic),), schema, traffic=traffic)
     if _GLOB & set(url) and not _exists(url):
-        return Source(url, _globbed(url), schema)
+        fs, path = filesystem(url)
+        return Source(url, _matched(url, fs.glob(path, detail=True)), schema, traffic=traffic)
     manifest = None if url.startswith("http") else read_manifest(folder_at(url))
     if manifest is not None and not manifest.complete:
         raise SourceError(
@@ -73,22 +91,30 @@ def find(source: str | os.PathLike[str], *, schema: str = "auto") -> Source:
             where=url,
             todo="run that command again first: it goes on where it stopped",
         )
-    return Source(url, _in_folder(url, manifest), schema, manifest)
+    return Source(url, _in_folder(url, manifest, traffic), schema, manifest, traffic)
 
 
-def _on_the_hub(url: str, schema: str) -> Source:
-    pinned, commit = hub.pin(url)
-    with hub.hub_errors(url):
-        parts = _globbed(pinned) if _GLOB & set(pinned) else _in_folder(pinned, None)
-    return Source(pinned, tuple(replace(p, revision=commit) for p in parts), schema)
+def _on_the_hub(url: str, schema: str, traffic: Traffic) -> Source:
+    pinned, commit = hub.pin(url, traffic)
+    if _GLOB & set(pinned):
+        parts = _matched(pinned, hub.matching(pinned, traffic))
+    else:
+        path = pinned.removeprefix(hub.SCHEME)
+        found = hub.listed(pinned, traffic)
+        is_file = found.get(path, {}).get("type") == "file"
+        parts = _parts(pinned, found) if is_file else _held(pinned, path, found, None)
+    pinned_parts = tuple(replace(p, revision=commit) for p in parts)
+    return Source(pinned, pinned_parts, schema, None, traffic)
 
 
 def _exists(url: str) -> bool:
     return not is_remote(url) and local_path(url).exists()
 
 
-def part_at(url: str) -> Part:
+def part_at(url: str, traffic: Traffic | None = None) -> Part:
     """The part that a path or url names, whatever characters are in it. Raises SourceError."""
+    if is_web(url):
+        return _on_the_web(url, traffic or Traffic())
     fs, path = filesystem(url)
     try:
         info = fs.info(path)
@@ -99,15 +125,23 @@ def part_at(url: str) -> Part:
     return _part(url, path.rsplit("/", 1)[-1], info)
 
 
+def _on_the_web(url: str, traffic: Traffic) -> Part:
+    try:
+        size = size_of(Place(url, url), traffic)
+    except FileNotFoundError as error:
+        raise SourceNotFound("no such file", where=url, todo="check the address") from error
+    return Part(url, unquote(PurePosixPath(urlsplit(url).path).name), size)
+
+
 def _part(url: str, name: str, info: Mapping[str, Any]) -> Part:
     return Part(url, name, int(info.get("size") or 0))
 
 
-def _globbed(url: str) -> tuple[Part, ...]:
-    fs, path = filesystem(url)
-    matching = fs.glob(path, detail=True).items()
+def _matched(url: str, matching: Mapping[str, Mapping[str, Any]]) -> tuple[Part, ...]:
     # As in a shell, a star stands for no hidden file: a half-written one is hidden, for instance.
-    found = {p: i for p, i in matching if i["type"] == "file" and PurePosixPath(p).name[0] != "."}
+    found = {
+        p: i for p, i in matching.items() if i["type"] == "file" and PurePosixPath(p).name[0] != "."
+    }
     if not found:
         raise SourceNotFound("no file matches", where=url, todo="check the pattern")
     return _parts(url, found)
@@ -128,13 +162,20 @@ def _parts(url: str, found: Mapping[str, Mapping[str, Any]]) -> tuple[Part, ...]
     return tuple(parts)
 
 
-def _in_folder(url: str, manifest: Manifest | None) -> tuple[Part, ...]:
+def _in_folder(url: str, manifest: Manifest | None, traffic: Traffic) -> tuple[Part, ...]:
     fs, path = filesystem(url)
     if not fs.isdir(path):
         if fs.exists(path):
-            return (part_at(url),)
+            return (part_at(url, traffic),)
         raise SourceNotFound("no such file or folder", where=url, todo="check the path")
-    found = {p: i for p, i in fs.find(path, detail=True).items() if _is_data(p, path)}
+    return _held(url, path, fs.find(path, detail=True), manifest)
+
+
+def _held(
+    url: str, path: str, files: Mapping[str, Mapping[str, Any]], manifest: Manifest | None
+) -> tuple[Part, ...]:
+    """The parquet files of a folder. path: the folder, as the files' paths begin."""
+    found = {p: i for p, i in files.items() if i["type"] == "file" and _is_data(p, path)}
     if manifest is not None:
         found = _as_listed(url, {_relative(p, path): (p, i) for p, i in found.items()}, manifest)
     if not found and manifest is None:

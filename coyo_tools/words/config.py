@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -103,6 +104,43 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     return value
+
+
+@documented
+@dataclass(frozen=True)
+class RemoteSettings:
+    """How files of web servers and hubs are read. No command line option: the environment sets them
+    for every command, by the name with `COYO_REMOTE_` before it, such as `COYO_REMOTE_ATTEMPTS`.
+    """
+
+    attempts: int = option(
+        8, "Tries of a request that gets no further, before the run ends.", minimum=1
+    )
+    patience_s: float = option(300.0, "Longest time to go on trying it.", minimum=0)
+    pause_s: float = option(
+        0.5, "Pause before the second try, about; it doubles with every try.", minimum=0
+    )
+    timeout_s: float = option(30.0, "Longest silence of a connection.", minimum=0.01)
+    connections: int = option(16, "Requests in flight at once.", minimum=1)
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> RemoteSettings:
+        """What the environment says, the defaults elsewhere. Raises SettingsError."""
+        given: dict[str, Any] = {}
+        for each in dataclasses.fields(cls):
+            name = f"COYO_REMOTE_{each.name.upper()}"
+            if text := environment.get(name, "").strip():
+                kind: type[Any] = type(each.default)
+                try:
+                    given[each.name] = kind(text)
+                except ValueError as error:
+                    raise SettingsError(
+                        f"{text!r} is no {'whole ' * (kind is int)}number", where=name
+                    ) from error
+        return cls(**given)
 
 
 SCHEMA_CHOICES = ("auto", "coyo", "laion", "datacomp", "coyo-labeled")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -10,6 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from coyo_tools.pieces import source
+from coyo_tools.words.errors import SourceError, SourceNotFound
+from tests.servers.files import breaks, refuses
 from tests.servers.hub import HubServer
 
 LOOK = """
@@ -152,3 +156,129 @@ def test_a_hub_that_stops_giving_the_file_is_one_sentence(large, tmp_path):
     assert output.startswith("SourceError hf://datasets/kakaobrain/coyo-700m@"), output
     assert "cannot be read" in output
     assert len(output.strip().splitlines()) == 1
+
+
+@pytest.fixture
+def here(monkeypatch):
+    """Point this process at a server, with tries that follow quickly."""
+
+    def point(server: HubServer, **env: str) -> None:
+        for name, value in {"PAUSE_S": "0.01", "ATTEMPTS": "4", "TIMEOUT_S": "0.5"}.items():
+            monkeypatch.setenv(f"COYO_REMOTE_{name}", value)
+        monkeypatch.setenv("HF_ENDPOINT", server.endpoint)
+        monkeypatch.delenv("HF_TOKEN", raising=False)
+        monkeypatch.setenv("HF_TOKEN_PATH", "/nowhere")
+        for name, value in env.items():
+            monkeypatch.setenv(name, value)
+
+    return point
+
+
+NAME = "hf://datasets/kakaobrain/coyo-700m"
+
+
+def ids_of(found: source.Source) -> list[int]:
+    return [i for part in found.open_all() for i in part.read(0, ["id"])["id"].to_pylist()]
+
+
+IDS = [power + index for index in range(3) for power in (2**41, 2**42)]
+
+
+def test_a_mirror_below_a_path_with_a_tree_of_many_pages(dataset, here):
+    with HubServer(dataset, prefix="/mirrors/hf", page=1) as hub:
+        here(hub)
+        assert ids_of(source.find(f"{NAME}/data")) == IDS
+        assert hub.requests["tree"] == 4  # data itself and three files
+        assert ids_of(source.find(f"{NAME}/data/p[12].parquet")) == IDS[2:]
+
+
+@pytest.mark.parametrize("kind", ["info", "tree", "resolve", "cdn"])
+@pytest.mark.parametrize(
+    "fault", [refuses(429, Retry_After="1"), refuses(503), breaks(0), breaks(0, silent_s=1)]
+)
+def test_every_kind_of_request_is_tried_again(dataset, here, kind, fault):
+    with HubServer(dataset) as hub:
+        here(hub)
+        hub.faults[kind] = [fault]
+        found = source.find(NAME)
+        assert ids_of(found) == IDS
+        assert found.fetched.repeated == 1
+        assert found.parts[0].revision == hub.sha
+
+
+def test_a_listing_that_is_refused_for_good_is_one_sentence(dataset, here):
+    with HubServer(dataset) as hub:
+        here(hub)
+        hub.faults["tree"] = [refuses(429, Retry_After="9000")]
+        with pytest.raises(SourceError, match=r"429 Too Many Requests and asks to wait 9,000 s"):
+            source.find(NAME)
+        hub.faults["info"] = [refuses(502)] * 4
+        with pytest.raises(SourceError, match=r"refuses \(127\.0\.0\.1 answers 502 .* 4 times\)"):
+            source.find(NAME)
+        hub.faults["info"] = [refuses(200)]
+        with pytest.raises(SourceError, match="does not answer as a hub does"):
+            source.find(NAME)
+
+
+def test_a_gated_dataset_says_where_to_ask(dataset, here):
+    with HubServer(dataset, gated=True) as hub:
+        here(hub)
+        with pytest.raises(SourceError, match=rf"gated.*ask at {hub.endpoint}/datasets/kakaobrain"):
+            source.find(NAME).open_all()
+        here(hub, HF_TOKEN="secret")
+        assert ids_of(source.find(NAME)) == IDS
+
+
+def test_links_are_used_until_they_expire_and_the_token_is_not_shown_to_them(dataset, here):
+    with HubServer(dataset, token="secret", link_serves=1) as hub:
+        here(hub, HF_TOKEN="secret")
+        found = source.find(f"{NAME}/data/p1.parquet")
+        part = found.open_all()[0]
+        assert hub.requests["resolve"] == 1
+        for _ in range(2):
+            assert part.read(0, ["id"])["id"].to_pylist() == IDS[2:4]
+            part.close()
+        assert hub.requests["resolve"] >= 3
+        hub.link_serves = None
+        part.read(0, ["id"])
+        part.close()
+        before = hub.requests["resolve"]
+        part.read(0, ["url"])
+        assert hub.requests["resolve"] == before
+
+
+def test_a_file_that_is_gone_from_the_cdn_is_one_sentence(dataset, here, tmp_path):
+    shutil.copytree(dataset, tmp_path / "d")
+    with HubServer(tmp_path / "d") as hub:
+        here(hub)
+        found = source.find(NAME)
+        (tmp_path / "d" / "data" / "p1.parquet").unlink()
+        with pytest.raises(SourceNotFound, match=r"p1\.parquet: no such file"):
+            found.open_all()
+
+
+OTHERS = """
+import sys, pyarrow.parquet as pq
+from huggingface_hub import HfApi, HfFileSystem
+name = "kakaobrain/coyo-700m"
+print(HfApi().dataset_info(name).sha, len(HfApi().list_repo_files(name, repo_type="dataset")))
+with HfFileSystem().open(f"datasets/{name}/data/p1.parquet", "rb") as file:
+    print(pq.read_table(file)["id"].to_pylist())
+if sys.argv[1:] == ["datasets"]:
+    from datasets import load_dataset
+    print([row["id"] for row in load_dataset(name, split="train", streaming=True)])
+"""
+
+
+@pytest.mark.parametrize("which", ["huggingface_hub", "datasets"])
+def test_the_hubs_own_clients_agree_about_this_server(dataset, tmp_path, which):
+    pytest.importorskip(which, reason="the datasets extra is not installed")
+    with HubServer(dataset, page=2) as hub:
+        env = {**os.environ, "HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path),
+               "HF_HUB_DISABLE_XET": "1"}  # fmt: skip
+        said = subprocess.run([sys.executable, "-c", OTHERS, which], env=env, capture_output=True,
+                              text=True, timeout=100)  # fmt: skip
+        assert said.returncode == 0, said.stderr
+        lines = said.stdout.splitlines()
+        assert lines[:2] == [f"{hub.sha} 4", str(IDS[2:4])]
+        assert lines[2:] == ([str(IDS)] if which == "datasets" else [])
