@@ -107,6 +107,18 @@ def _range(spec: Any) -> str:
     return f"from {bounds[0]}" if bounds[0] else ""
 
 
+def remote() -> str:
+    """How remote sources are read, by environment variable."""
+    from coyo_tools.words.config import RemoteSettings, options_of
+
+    specs = options_of(RemoteSettings)
+    rows = [
+        [f"`COYO_REMOTE_{f.name.upper()}`", f"{f.default:g}", specs[f.name].help]
+        for f in dataclasses.fields(RemoteSettings)
+    ]
+    return table(["variable", "default", "meaning"], rows)
+
+
 def columns() -> str:
     """The published columns and what the neighbours call them."""
     from coyo_tools.words.schema import COYO_COLUMNS, SCHEMAS

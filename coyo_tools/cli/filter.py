@@ -71,6 +71,8 @@ def tell(result: FilterResult) -> None:
     if result.digest is None:
         click.echo("note: the source has no column id: the manifest has no digest", err=True)
     click.echo(_funnel(result))
+    if result.fetched:
+        click.echo(show.fetched(result.fetched))
     noun = "part" if result.parts == 1 else "parts"
     took = "complete already" if result.complete_before else show.seconds(result.seconds)
     click.echo(

@@ -86,6 +86,8 @@ def _head(result: Inspection) -> str:
         del rows[3]
     if result.revision:
         rows.append(["revision", result.revision])
+    if result.fetched:
+        rows.append(["", show.fetched(result.fetched)])
     return "\n".join(f"{name:<10}{value}" for name, value in rows)
 
 

@@ -6,11 +6,14 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from coyo_tools.words.progress import Listener, Progress, silent
+
+if TYPE_CHECKING:
+    from coyo_tools.machinery.traffic import Fetched
 
 
 def print_json(document: Any) -> None:
@@ -53,6 +56,14 @@ def size(number: float) -> str:
             return f"{number:,.0f} B" if unit == "B" else f"{number:,.1f} {unit}"
         number /= 1000
     return f"{number:,.2f} TB"
+
+
+def fetched(counts: Fetched) -> str:
+    """fetched 16.9 MB of 165.0 MB in 42 requests."""
+    whole = f" of {size(counts.of)}" if counts.of else ""
+    noun = "request" if counts.requests == 1 else "requests"
+    again = f", {count(counts.repeated)} of them again" if counts.repeated else ""
+    return f"fetched {size(counts.bytes)}{whole} in {count(counts.requests)} {noun}{again}"
 
 
 def seconds(number: float) -> str:

@@ -59,6 +59,8 @@ def tell(result: StatsResult) -> None:
     head = ["column", *(["nulls", "NaN"] if missing else []), "min", "mean", "max"]
     rows = [_row(column, missing, quantiles) for column in result.columns]
     click.echo(show.table([*head, *(f"{q}%" for q in quantiles)], rows))
+    if result.fetched:
+        click.echo(show.fetched(result.fetched))
     place = f": {result.out}" if result.out else ""
     kept = f" --stats {result.out}" if result.out else ""
     click.echo(

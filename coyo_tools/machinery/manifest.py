@@ -13,7 +13,7 @@ import json
 import platform
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -92,6 +92,7 @@ class Run:
     manifest: Manifest
     done: bool
     started_at: float = field(default_factory=time.time)
+    also: Callable[[], Mapping[str, Any]] = dict  # further facts of the run, for runs.jsonl alone
 
     def finish(
         self, result: Mapping[str, Any], files: Sequence[str], digest: str | None
@@ -118,6 +119,7 @@ class Run:
             "started_at": round(self.started_at, 3),
             "seconds": round(time.time() - self.started_at, 3),
             "machine": f"{platform.system()} {platform.machine()}",
+            **self.also(),
         }
         earlier = b""
         with contextlib.suppress(FileNotFoundError):

@@ -55,6 +55,10 @@ class Source:
         """What has been fetched of the source so far; None of a local one."""
         return self.traffic.fetched(of=sum(part.bytes for part in self.parts))
 
+    def facts(self) -> dict[str, Any]:
+        """`fetched` for runs.jsonl; nothing of a local source."""
+        return {"fetched": self.fetched.to_dict()} if self.fetched else {}
+
     def open_all(self) -> list[OpenPart]:
         """Every part's footer, read several at a time. Raises SourceError of the first bad one."""
         with ThreadPoolExecutor(_AT_ONCE) as pool:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from coyo_tools.machinery.traffic import Traffic
 from coyo_tools.pieces.binding import type_name
 from coyo_tools.pieces.source import OpenPart, Part, open_part
 from coyo_tools.words.errors import SchemaError, SourceError
@@ -38,10 +39,10 @@ class Look:
         return sum(self.row_group_rows)
 
 
-def look_at(part: Part, schema: str = "auto") -> Look:
+def look_at(part: Part, schema: str = "auto", traffic: Traffic | None = None) -> Look:
     """Read a part's footer. What is wrong with the part is told in `problem`, not raised."""
     try:
-        return _look(open_part(part, schema))
+        return _look(open_part(part, schema, traffic))
     except (SourceError, SchemaError) as error:
         return Look(part, problem=str(error))
 

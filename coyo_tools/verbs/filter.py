@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from coyo_tools.machinery import engine, manifest
 from coyo_tools.machinery.storage import Folder, folder_at, is_remote, local_path
+from coyo_tools.machinery.traffic import Fetched, Traffic, told_of_waits
 from coyo_tools.pieces import source as sources
 from coyo_tools.pieces.funnel import Counts, Step, funnel, tests_of
 from coyo_tools.pieces.rules import AnyRule, packages_of, rules_help, rules_of
@@ -66,7 +67,8 @@ class FilterResult:
     rows_in, rows_out: rows. parts: files written. bytes: of those files. funnel: a step each rule.
     digest: `sha256:...` over the sorted ids, None where the source has no column id. schema: whose
     column names the source has. casts: columns converted. seconds: of this run. complete_before:
-    whether there was nothing left to do. notes: what else is worth telling of this run.
+    whether there was nothing left to do. notes: what else is worth telling of this run. fetched: by
+    this run, of a remote source.
     """
 
     out: str
@@ -81,6 +83,7 @@ class FilterResult:
     seconds: float
     complete_before: bool = False
     notes: tuple[str, ...] = ()
+    fetched: Fetched | None = None
 
     @property
     def kept(self) -> float:
@@ -93,6 +96,7 @@ class FilterResult:
         return fields | {
             "funnel": [step.to_dict() for step in self.funnel],
             "casts": [dataclasses.asdict(cast) for cast in self.casts],
+            "fetched": self.fetched.to_dict() if self.fetched else None,
             "seconds": round(self.seconds, 3),
         }
 
@@ -124,7 +128,10 @@ def filter(
     settings = dataclasses.replace(
         settings or FilterSettings(), rules=tuple(rule.as_recipe() for rule in asked)
     )
-    found = sources.find(source, schema=settings.schema).first(settings.limit_files)
+    traffic = Traffic()
+    progress = told_of_waits(progress, traffic, "filter")
+    found = sources.find(source, schema=settings.schema, traffic=traffic)
+    found = found.first(settings.limit_files)
     folder = folder_at(out)
     _keep_apart(found.url, folder.url)
     parts = found.open_all()
@@ -141,12 +148,14 @@ def filter(
         versions=manifest.tool_versions(*packages_of(asked)),
         overwrite=overwrite,
     ) as run:
+        run.also = found.facts
         names = {part.part.name for part in parts}
         if run.done and names <= set(folder.names()):
-            return _told(run, folder, time.monotonic() - started, complete_before=True)
+            told = _told(run, folder, time.monotonic() - started, complete_before=True)
+            return dataclasses.replace(told, fetched=found.fetched)
         job.run(run, folder, progress)
         told = _told(run, folder, time.monotonic() - started)
-        return dataclasses.replace(told, notes=notes)
+        return dataclasses.replace(told, notes=notes, fetched=found.fetched)
 
 
 filter.__doc__ = f"{inspect.cleandoc(filter.__doc__ or '')}\n\nRules:\n\n{rules_help()}"

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from coyo_tools.machinery.traffic import Fetched, Traffic, told_of_waits
 from coyo_tools.pieces import source as sources
 from coyo_tools.stages.inspect import Look, look_at
 from coyo_tools.words.config import DEFAULT_SOURCE
@@ -43,7 +44,7 @@ class Inspection:
 
     row_group_rows: smallest and largest row group. codecs: column chunks by codec. schema: whose
     column names, `mixed` where files differ. made_by: the coyo command that wrote the folder, if
-    one did. problems: a sentence for each file that cannot be used.
+    one did. problems: a sentence for each file that cannot be used. fetched: of a remote source.
     """
 
     source: str
@@ -59,6 +60,7 @@ class Inspection:
     revision: str | None
     columns: tuple[InspectedColumn, ...]
     problems: tuple[str, ...]
+    fetched: Fetched | None = None
 
     @property
     def ok(self) -> bool:
@@ -82,10 +84,12 @@ def inspect(
     Files that cannot be used (git-lfs pointers, truncated ones, wrong types) are told in
     `problems`, without stopping. Raises SourceNotFound where there is nothing at all.
     """
-    found = sources.find(source, schema=schema).first(limit_files)
+    traffic = Traffic()
+    progress = told_of_waits(progress, traffic, "inspect")
+    found = sources.find(source, schema=schema, traffic=traffic).first(limit_files)
     looks: list[Look] = []
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        for look in pool.map(lambda part: look_at(part, schema), found.parts):
+        for look in pool.map(lambda part: look_at(part, schema, traffic), found.parts):
             looks.append(look)
             progress(Progress("inspect", len(looks), len(found.parts), "files"))
     return _inspection(found, looks)
@@ -109,6 +113,7 @@ def _inspection(found: sources.Source, looks: Sequence[Look]) -> Inspection:
         revision=found.parts[0].revision if found.parts else None,
         columns=tuple(_columns(good)),
         problems=tuple(look.problem for look in looks if look.problem is not None),
+        fetched=found.fetched,
     )
 
 

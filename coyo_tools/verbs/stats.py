@@ -13,6 +13,7 @@ from typing import Any
 
 from coyo_tools.machinery import engine, manifest
 from coyo_tools.machinery.storage import Folder, folder_at
+from coyo_tools.machinery.traffic import Fetched, Traffic, told_of_waits
 from coyo_tools.pieces import source as sources
 from coyo_tools.pieces.binding import type_name
 from coyo_tools.pieces.bites import polars_types
@@ -54,7 +55,10 @@ class ColumnStats:
 
 @dataclass(frozen=True)
 class StatsResult:
-    """What `stats` found. out: the folder written, or None. notes: columns left out, and why."""
+    """What `stats` found. out: the folder written, or None. notes: columns left out, and why.
+
+    fetched: of a remote source.
+    """
 
     source: str
     rows: int
@@ -62,6 +66,7 @@ class StatsResult:
     notes: tuple[str, ...]
     out: str | None
     seconds: float
+    fetched: Fetched | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for --json."""
@@ -86,24 +91,29 @@ def stats(
     """
     started = time.monotonic()
     settings = settings or StatsSettings()
-    found = sources.find(source, schema=settings.schema).first(settings.limit_files)
+    traffic = Traffic()
+    progress = told_of_waits(progress, traffic, "stats")
+    found = sources.find(source, schema=settings.schema, traffic=traffic)
+    found = found.first(settings.limit_files)
     parts = found.open_all()
     names, notes = _columns(parts)
     job = _Job(parts, names, settings, progress)
     if out is None:
         columns, _ = job.run()
         said = _document(found.url, parts, columns, notes)
-        return _told(said, None, time.monotonic() - started)
+        return _told(said, None, time.monotonic() - started, found.fetched)
     folder = folder_at(out)
     with manifest.begin(
         folder, "stats", as_json(settings), [p.identity() for p in parts], overwrite=overwrite
     ) as run:
+        run.also = found.facts
         if not run.done:
             columns, tallies = job.run()
             _write(folder, _document(found.url, parts, columns, notes), tallies)
             result = {"source": found.url, "rows": sum(part.rows for part in parts)}
             run.finish(result, [STATS, HISTOGRAMS], None)
-        return _told(folder.read_json(STATS), folder.url, time.monotonic() - started)
+        said = folder.read_json(STATS)
+        return _told(said, folder.url, time.monotonic() - started, found.fetched)
 
 
 def _columns(parts: Sequence[OpenPart]) -> tuple[dict[str, str], list[str]]:
@@ -204,6 +214,9 @@ def _write(folder: Folder, said: Mapping[str, Any], tallies: Sequence[Tally]) ->
     folder.write_json(STATS, said)
 
 
-def _told(said: Mapping[str, Any], out: str | None, seconds: float) -> StatsResult:
+def _told(
+    said: Mapping[str, Any], out: str | None, seconds: float, fetched: Fetched | None
+) -> StatsResult:
     columns = tuple(ColumnStats(**_numbers(column)) for column in said["columns"])
-    return StatsResult(said["source"], said["rows"], columns, tuple(said["notes"]), out, seconds)
+    notes = tuple(said["notes"])
+    return StatsResult(said["source"], said["rows"], columns, notes, out, seconds, fetched)
