@@ -53,6 +53,8 @@ def names_in(sql: str) -> tuple[str, ...]:
 
 def compile_where(sql: str, schema: Mapping[str, pl.DataType]) -> Condition:
     """Translate a condition over columns of these types. Raises RuleError, a sentence."""
+    import polars as pl
+
     tree = _parse(sql)
     translate = _Translator(sql, schema)
     term = translate(tree)
@@ -62,7 +64,12 @@ def compile_where(sql: str, schema: Mapping[str, pl.DataType]) -> Condition:
             where=_where(sql),
             todo="compare it with something",
         )
-    return Condition(sql, tuple(translate.columns), term.expr_as("bool"))
+    expr = term.expr_as("bool")
+    if not translate.columns and schema:  # an answer for every row, not one for all of them
+        name = next(iter(schema))
+        translate.columns[name] = None
+        expr = pl.when(pl.col(name).is_null()).then(expr).otherwise(expr)
+    return Condition(sql, tuple(translate.columns), expr)
 
 
 def compile_number(sql: str, schema: Mapping[str, pl.DataType]) -> tuple[Term, tuple[str, ...]]:
@@ -72,7 +79,7 @@ def compile_number(sql: str, schema: Mapping[str, pl.DataType]) -> tuple[Term, t
     """
     translate = _Translator(sql, schema)
     term = translate(_parse(sql))
-    if term.kind not in terms.NUMBERS:
+    if term.kind not in terms.NUMBERS or not translate.columns:
         raise RuleError("gives no number of a row", where=_where(sql))
     return term, tuple(translate.columns)
 

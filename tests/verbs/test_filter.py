@@ -362,3 +362,14 @@ def test_infinities_are_values_and_minus_zero_is_zero(tmp_path):
     assert pc.sum(parts_of(tmp_path / "b")["watermark_score"]).as_py() == -INF
     assert (at_least.funnel[0].null, at_most.funnel[0].null) == (2, 2)
     assert (at_least.rows_out, at_most.rows_out) == (3, 3)
+
+
+@pytest.mark.parametrize(("sql", "kept", "null"), [("TRUE", 5, 0), ("1 > 2", 0, 0), ("NULL", 0, 5)])
+@pytest.mark.parametrize("more", [[], ["width > 1"]])
+def test_a_condition_on_no_column_is_asked_of_every_row(tmp_path, sql, kept, null, more):
+    write_parts(tmp_path / "m", [rows_of({}, {}, {"id": None}), rows_of({}, {})])
+    result = coyo_tools.filter(tmp_path / "m", tmp_path / "s", where=[sql, *more])
+    first = result.funnel[0]
+    assert (result.rows_out, first.left, first.dropped_alone, first.null) == (
+        kept, kept, 5 - kept, null,
+    )  # fmt: skip

@@ -139,6 +139,7 @@ def test_ids_that_repeat_are_kept_or_dropped_together(tmp_path):
         ({"top": "3", "by": "text"}, SchemaError, "column 'text' is no number to order by"),
         ({"top": "3", "by": "width >"}, RuleError, "--by 'width >': has a syntax error"),
         ({"top": "3", "by": "width > 3"}, RuleError, "--by 'width > 3': gives no number"),
+        ({"top": "3", "by": "1 + 1"}, RuleError, "--by '1 + 1': gives no number of a row"),
         ({"top": "0%", "by": "width"}, RuleError, "--top: '0%' is no amount"),
         ({"sample": "x"}, RuleError, "--sample: 'x' is no amount"),
         ({"sample": "1%", "seed": -1}, RuleError, "--seed: -1 is no seed"),
