@@ -21,8 +21,7 @@ from coyo_tools.machinery import sorted_runs
 from coyo_tools.machinery.manifest import digest_of_ids
 from coyo_tools.stages import diff as stage
 from coyo_tools.words.errors import SchemaError, SettingsConflict, SourceError
-from tests.metadata import ids_in, metadata, rows_of, write_parts
-from tests.verbs.test_filter import bytes_of, nasty
+from tests.metadata import bytes_of, cut, ids_in, metadata, nasty, rows_of, write_parts
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -41,7 +40,7 @@ stage_bites = stage.bites
 @pytest.fixture(scope="module")
 def source(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("diff") / "metadata"
-    write_parts(folder, [nasty(500, 1), nasty(1, 2), nasty(300, 3)], row_group_size=64)
+    write_parts(folder, cut(nasty(801, 1), 500, 1), row_group_size=64)
     return folder
 
 
