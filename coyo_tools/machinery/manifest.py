@@ -15,6 +15,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from coyo_tools.machinery.sorted_runs import CHUNK_ROWS, merged
@@ -284,6 +285,12 @@ def tool_versions(*more: str) -> dict[str, str]:
         with contextlib.suppress(PackageNotFoundError):
             versions[package] = version(package)
     return versions
+
+
+def sha256_of(path: Path) -> str:
+    """Hex digest of the whole file."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def digest_of_ids(runs: Sequence[SortedRun], chunk_rows: int = CHUNK_ROWS) -> str:

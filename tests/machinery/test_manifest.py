@@ -18,7 +18,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coyo_tools.machinery import manifest
-from coyo_tools.machinery.manifest import MANIFEST, begin, digest_of_ids, read_manifest
+from coyo_tools.machinery.manifest import (
+    MANIFEST,
+    begin,
+    digest_of_ids,
+    read_manifest,
+    sha256_of,
+)
 from coyo_tools.machinery.storage import folder_at
 from coyo_tools.words.errors import CorruptFile, FolderBusy, SettingsConflict
 from tests.faults.mounts import mounted, remount
@@ -329,3 +335,8 @@ def test_the_digest_reads_memory_maps(tmp_path: Path) -> None:
 
 def _contents(folder: Path) -> dict[str, bytes]:
     return {p.name: p.read_bytes() for p in folder.iterdir()}
+
+
+def test_the_digest_of_a_file_is_of_all_its_bytes(tmp_path: Path) -> None:
+    (tmp_path / "w").write_bytes(b"abc")
+    assert sha256_of(tmp_path / "w").startswith("ba7816bf8f01cfea")

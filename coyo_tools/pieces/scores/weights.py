@@ -6,7 +6,6 @@ Formats are told by a file's first bytes, not by its name: safetensors, HDF5, a 
 
 from __future__ import annotations
 
-import hashlib
 import os
 import zipfile
 from collections.abc import Callable
@@ -71,12 +70,6 @@ def _what_to_do(found: str | None, head: bytes) -> str:
             "open_clip_model.safetensors, or leave --weights out"
         )
     return "name the right file with --weights COLUMN=PATH"
-
-
-def sha256_of(path: Path) -> str:
-    """Hex digest of the whole file."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def load_tensors(path: Path) -> dict[str, Any]:

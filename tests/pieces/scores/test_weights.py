@@ -18,7 +18,6 @@ from coyo_tools.pieces.scores.weights import (
     check_file,
     hub_file,
     load_tensors,
-    sha256_of,
 )
 from coyo_tools.words.errors import WeightsError
 
@@ -129,11 +128,6 @@ def test_formats_are_told_by_bytes(tmp_path: Path) -> None:
 def test_an_absent_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"absent\.pt.*No such file"):
         check_file(tmp_path / "absent.pt", (TORCH,))
-
-
-def test_the_digest_is_of_the_whole_file(tmp_path: Path) -> None:
-    path = a_file(tmp_path / "w", b"abc")
-    assert sha256_of(path).startswith("ba7816bf8f01cfea")
 
 
 def test_a_hub_that_cannot_be_reached_says_what_to_do(
