@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from coyo_tools.verbs.run import RunResult, run
     from coyo_tools.verbs.score import ScoreResult, score
     from coyo_tools.verbs.stats import StatsResult, stats
+    from coyo_tools.verbs.to_datasets import to_datasets
     from coyo_tools.words.config import (
         CompareSettings,
         DiffSettings,
@@ -60,6 +61,7 @@ _WHERE = {
     "demo": "verbs.demo",
     "stats": "verbs.stats",
     "StatsResult": "verbs.stats",
+    "to_datasets": "verbs.to_datasets",
     "StatsSettings": "words.config",
     "FilterSettings": "words.config",
     "DiffSettings": "words.config",
@@ -98,6 +100,7 @@ __all__ = [
     "run",
     "score",
     "stats",
+    "to_datasets",
 ]
 
 

@@ -41,12 +41,12 @@ def commands() -> str:
 
 
 def verbs() -> str:
-    """Each verb's signature and docstring."""
+    """Each verb's signature and docstring; at the end the one that is no command."""
     import coyo_tools
     from coyo_tools.cli import COMMANDS
 
     sections = []
-    for name in COMMANDS:
+    for name in (*COMMANDS, "to_datasets"):
         verb = getattr(coyo_tools, name)
         call = f"{name}{_signature(verb)}"
         said = inspect.getdoc(verb) or ""

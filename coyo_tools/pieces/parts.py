@@ -40,12 +40,18 @@ _AGAIN = "fetch the file again"
 
 @dataclass(frozen=True)
 class Part:
-    """One parquet file of a source. name: unique within it. revision: the hub's commit, or None."""
+    """One parquet file of a source. name: unique within it. revision: the hub's commit, or None.
+
+    sha256: of the whole file where it is temporary, made from a `datasets` object. keep: held as
+    long as the part is, because the file goes with it.
+    """
 
     url: str
     name: str
     bytes: int
     revision: str | None = None
+    sha256: str | None = None
+    keep: object = field(default=None, repr=False, compare=False)
 
     @property
     def place(self) -> Place:
@@ -117,14 +123,16 @@ class OpenPart:
             file.close(force=True)
 
     def identity(self) -> dict[str, Any]:
-        """What the manifest records: name, bytes and a digest of the footer (or the revision)."""
+        """What the manifest records: name, bytes and a digest of the footer; the hub's revision;
+        of a temporary file its whole digest."""
         known = {
             "name": self.part.name,
             "bytes": self.part.bytes,
             "rows": self.rows,
             "footer_sha256": self.footer_sha256,
         }
-        return known | ({"revision": self.part.revision} if self.part.revision else {})
+        own = {"revision": self.part.revision, "sha256": self.part.sha256}
+        return known | {name: value for name, value in own.items() if value}
 
     def read(self, row_group: int, columns: Sequence[str]) -> pa.Table:
         """These columns of one row group, in this order. Raises SchemaError, CorruptFile."""

@@ -1,19 +1,21 @@
 """SOURCE: parquet files found, to be opened and bound to COYO's column names.
 
 A source is a local or remote folder, file or glob of parquet, `hf://datasets/OWNER/NAME[@REV]`,
-or an output folder of an earlier command. Only footers are read here; columns come a row group
-at a time through `OpenPart.read`, or as polars frames through `pieces.bites`.
+an output folder of an earlier command, or an object of the `datasets` library. Only footers are
+read here; columns come a row group at a time through `OpenPart.read`, or as polars frames through
+`pieces.bites`.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import unquote, urlsplit
 
 from coyo_tools.machinery.manifest import Manifest, read_manifest
@@ -21,13 +23,19 @@ from coyo_tools.machinery.ranges import is_web, size_of
 from coyo_tools.machinery.storage import filesystem, folder_at, is_remote, local_path
 from coyo_tools.machinery.traffic import Fetched, Traffic
 from coyo_tools.machinery.web import Place
-from coyo_tools.pieces import hub
+from coyo_tools.pieces import dataset_objects, hub
 from coyo_tools.pieces.binding import Binding, bind, recognise
 from coyo_tools.pieces.parts import OpenPart, Part, open_part
-from coyo_tools.words.errors import SourceError, SourceNotFound
+from coyo_tools.words.errors import SettingsError, SourceError, SourceNotFound
+
+if TYPE_CHECKING:
+    from datasets import Dataset, IterableDataset
+
+SourceLike: TypeAlias = "str | os.PathLike[str] | Dataset | IterableDataset"
 
 __all__ = [
-    "Binding", "OpenPart", "Part", "Source", "bind", "find", "open_part", "part_at", "recognise",
+    "Binding", "OpenPart", "Part", "Source", "SourceLike",
+    "bind", "find", "keep_apart", "open_part", "part_at", "recognise",
 ]  # fmt: skip
 _GLOB = frozenset("*?[")
 _AT_ONCE = 16  # footers read concurrently
@@ -72,15 +80,24 @@ class Source:
                 raise
 
 
-def find(
-    source: str | os.PathLike[str], *, schema: str = "auto", traffic: Traffic | None = None
-) -> Source:
-    """The source's files, without reading them. traffic: to count in what is fetched.
+def find(source: SourceLike, *, schema: str = "auto", traffic: Traffic | None = None) -> Source:
+    """The source's files, without reading them; a `datasets` object may be read into some first.
+
+    traffic: to count in what is fetched of a remote source.
 
     Raises SourceNotFound where nothing is there, SourceError where an earlier command has not
     finished the folder.
     """
-    url, traffic = os.fspath(source).rstrip("/") or "/", traffic or Traffic()
+    traffic = traffic or Traffic()
+    if dataset_objects.is_dataset(source):
+        return _of_dataset(source, schema, traffic)
+    url = os.fspath(source).rstrip("/") or "/"
+    if url.startswith(dataset_objects.SCHEME):
+        raise SourceError(
+            "was an object of the datasets library",
+            where=url,
+            todo="give the object to the function of coyo_tools, or name its files",
+        )
     if url.startswith(hub.SCHEME):
         return _on_the_hub(url, schema, traffic)
     if url.endswith(".parquet") and not _GLOB & set(url):
@@ -109,6 +126,37 @@ def _on_the_hub(url: str, schema: str, traffic: Traffic) -> Source:
         parts = _parts(pinned, found) if is_file else _held(pinned, path, found, None)
     pinned_parts = tuple(replace(p, revision=commit) for p in parts)
     return Source(pinned, pinned_parts, schema, None, traffic)
+
+
+def _of_dataset(data: Any, schema: str, traffic: Traffic) -> Source:
+    """The dataset's own parquet files where it shows them unchanged, else temporary ones."""
+    dataset_objects.check_readable(data)
+    whole = _of_files(dataset_objects.plain_files(data) or [], schema, traffic)
+    if whole.parts:
+        found = open_part(whole.parts[0], schema, traffic).metadata.schema.to_arrow_schema()
+        if dataset_objects.same_columns(data, found):
+            return whole
+    spool = dataset_objects.Spool(data)
+    parts = (
+        Part(str(path), path.name, path.stat().st_size, sha256=digest, keep=spool)
+        for path, digest in spool.files
+    )
+    return Source(dataset_objects.name_of(data), tuple(parts), schema)
+
+
+def _of_files(files: Sequence[str], schema: str, traffic: Traffic) -> Source:
+    """These files, none where they cannot be told apart by name; of the hub as `find` has them."""
+    folder = files[0].rpartition("/")[0] if files else ""
+    while not all(file.startswith(f"{folder}/") for file in files):
+        folder = folder.rpartition("/")[0]
+    pinned = re.match(r"hf://datasets/[^/]+/[^/@]+@[0-9a-f]{40}(?=/|$)", folder)
+    if pinned:
+        folder = pinned[0]  # one request for them all
+        parts = tuple(part for part in find(folder, traffic=traffic).parts if part.url in files)
+    else:
+        parts = tuple(part_at(file, traffic) for file in sorted(files))
+    apart = len({part.name for part in parts}) == len(files)
+    return Source(folder, parts if apart else (), schema, traffic=traffic)
 
 
 def _exists(url: str) -> bool:
@@ -217,3 +265,17 @@ def _with_scheme(url: str, path: str) -> str:
     if not is_remote(url) or "://" in path:
         return path
     return f"{url.split('://', 1)[0]}://{path}"
+
+
+def keep_apart(source: str, out: str) -> None:
+    """Refuse an output that a later look at the source would take for input."""
+    if is_remote(source) or is_remote(out):
+        near, far = source.rstrip("/") + "/", out.rstrip("/") + "/"
+        inside = far.startswith(near)
+    else:
+        near_path, far_path = local_path(source).resolve(), local_path(out).resolve()
+        inside = near_path == far_path or near_path in far_path.parents
+    if inside:
+        raise SettingsError(
+            f"lies inside the source {source}", where=out, todo="choose a folder beside it with -o"
+        )

@@ -12,7 +12,7 @@ from coyo_tools.machinery.storage import Folder, folder_at
 from coyo_tools.pieces import agreement
 from coyo_tools.pieces.phash import UNKNOWN
 from coyo_tools.pieces.scores import BY_COLUMN, NOT_RECOMPUTED
-from coyo_tools.pieces.source import OpenPart, Source, find
+from coyo_tools.pieces.source import OpenPart, Source, SourceLike, find
 from coyo_tools.stages.compare import (
     PHASH,
     PHASH_NOW,
@@ -68,8 +68,8 @@ class Comparison:
 
 
 def compare(
-    scores: str | os.PathLike[str],
-    source: str | os.PathLike[str],
+    scores: SourceLike,
+    source: SourceLike,
     out: str | os.PathLike[str],
     settings: CompareSettings | None = None,
     *,

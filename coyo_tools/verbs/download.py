@@ -55,7 +55,7 @@ class DownloadResult:
 
 
 def download(
-    subset: str | os.PathLike[str],
+    subset: source.SourceLike,
     out: str | os.PathLike[str],
     settings: DownloadSettings | None = None,
     *,

@@ -18,21 +18,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from coyo_tools.machinery import engine, manifest
-from coyo_tools.machinery.storage import Folder, folder_at, is_remote, local_path
+from coyo_tools.machinery.storage import Folder, folder_at
 from coyo_tools.machinery.traffic import Fetched, Traffic, told_of_waits
 from coyo_tools.pieces import source as sources
 from coyo_tools.pieces.funnel import Counts, Step, funnel, tests_of
 from coyo_tools.pieces.rules import AnyRule, packages_of, rules_help, rules_of
 from coyo_tools.pieces.selections import Sample, Top, entries_of
 from coyo_tools.pieces.sidecar import histograms_in
-from coyo_tools.pieces.source import OpenPart
-from coyo_tools.stages.filter import (
-    Filter,
-    Filtered,
-    Stopped,
-    filter_part,
-    filtered_before,
-)
+from coyo_tools.pieces.source import OpenPart, SourceLike
+from coyo_tools.stages.filter import Filter, Filtered, Stopped, filter_part, filtered_before
 from coyo_tools.verbs.passes import Passes, resolve
 from coyo_tools.words.config import DEFAULT_SOURCE, FilterSettings, as_json
 from coyo_tools.words.errors import SchemaError, SettingsError, nearest
@@ -40,6 +34,8 @@ from coyo_tools.words.progress import Listener, Progress, silent
 from coyo_tools.words.schema import COYO
 
 if TYPE_CHECKING:
+    from datasets import Dataset, IterableDataset
+
     from coyo_tools.machinery.manifest import Run
     from coyo_tools.pieces.quantiles import Tally
 
@@ -90,6 +86,12 @@ class FilterResult:
         """Share of the rows that were kept, 0 to 1; 0 of no rows."""
         return self.rows_out / self.rows_in if self.rows_in else 0.0
 
+    def to_datasets(self, *, streaming: bool = False) -> Dataset | IterableDataset:
+        """The rows that were kept, for `datasets`; see `coyo_tools.to_datasets`."""
+        from coyo_tools.verbs.to_datasets import to_datasets
+
+        return to_datasets(self.out, streaming=streaming)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for --json."""
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
@@ -102,7 +104,7 @@ class FilterResult:
 
 
 def filter(
-    source: str | os.PathLike[str] = DEFAULT_SOURCE,
+    source: SourceLike = DEFAULT_SOURCE,
     out: str | os.PathLike[str] = "subset",
     settings: FilterSettings | None = None,
     *,
@@ -112,8 +114,8 @@ def filter(
 ) -> FilterResult:
     """Keep the rows of `source` that pass every rule; write them to the folder `out`.
 
-    source: parquet metadata: a folder, file or glob, `hf://`, `s3://`, `gs://`, `https://`, or what
-    an earlier command wrote.
+    source: parquet metadata: a folder, file or glob, `hf://`, `s3://`, `gs://`, `https://`, what
+    an earlier command wrote, or a Dataset or IterableDataset of the `datasets` library.
     out: a folder, local or remote; one parquet per input part under its name, row order kept.
     settings: rules, columns, limit_files, schema, stats. rules: further rules by name, applied in
     the order written after those of `settings`, such as `min_clip_l14=0.25`,
@@ -133,7 +135,7 @@ def filter(
     found = sources.find(source, schema=settings.schema, traffic=traffic)
     found = found.first(settings.limit_files)
     folder = folder_at(out)
-    _keep_apart(found.url, folder.url)
+    sources.keep_apart(found.url, folder.url)
     parts = found.open_all()
     columns = _columns(parts, settings.columns)
     for part in parts:
@@ -159,20 +161,6 @@ def filter(
 
 
 filter.__doc__ = f"{inspect.cleandoc(filter.__doc__ or '')}\n\nRules:\n\n{rules_help()}"
-
-
-def _keep_apart(source: str, out: str) -> None:
-    """Refuse an output that a later look at the source would take for input."""
-    if is_remote(source) or is_remote(out):
-        near, far = source.rstrip("/") + "/", out.rstrip("/") + "/"
-        inside = far.startswith(near)
-    else:
-        near_path, far_path = local_path(source).resolve(), local_path(out).resolve()
-        inside = near_path == far_path or near_path in far_path.parents
-    if inside:
-        raise SettingsError(
-            f"lies inside the source {source}", where=out, todo="choose a folder beside it with -o"
-        )
 
 
 def _columns(parts: Sequence[OpenPart], wanted: Sequence[str] | None) -> tuple[str, ...]:

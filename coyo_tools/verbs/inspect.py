@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -73,7 +72,7 @@ class Inspection:
 
 
 def inspect(
-    source: str | os.PathLike[str] = DEFAULT_SOURCE,
+    source: sources.SourceLike = DEFAULT_SOURCE,
     *,
     schema: str = "auto",
     limit_files: int | None = None,

@@ -13,13 +13,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from coyo_tools.machinery import engine
-from coyo_tools.machinery.manifest import Manifest, Run, begin, digest_of_ids, tool_versions
+from coyo_tools.machinery.manifest import (
+    Manifest,
+    Run,
+    begin,
+    digest_of_ids,
+    sha256_of,
+    tool_versions,
+)
 from coyo_tools.machinery.storage import Folder, folder_at, local_path
+from coyo_tools.pieces.dataset_objects import is_dataset
 from coyo_tools.pieces.scores import BY_COLUMN, scores_of
 from coyo_tools.pieces.scores.base import Score
-from coyo_tools.pieces.scores.weights import check_file, sha256_of
+from coyo_tools.pieces.scores.weights import check_file
 from coyo_tools.pieces.shard_reader import Shard, find_shards
-from coyo_tools.pieces.source import Part, find, open_part
+from coyo_tools.pieces.source import Part, SourceLike, find, open_part
 from coyo_tools.stages.score import ScoreWork, Unit, output_name
 from coyo_tools.words.config import ScoreSettings, as_json
 from coyo_tools.words.errors import SettingsError, SourceError
@@ -66,7 +74,7 @@ class ScoreResult:
 
 
 def score(
-    input: str | os.PathLike[str],
+    input: SourceLike,
     out: str | os.PathLike[str],
     settings: ScoreSettings | None = None,
     *,
@@ -147,10 +155,8 @@ class _Found:
     pictures: Mapping[str, Any] | None = None  # how `download` stored them, where it says so
 
 
-def _units(
-    place: str | os.PathLike[str], settings: ScoreSettings, scores: Sequence[Score]
-) -> _Found:
-    shards = find_shards(place)
+def _units(place: SourceLike, settings: ScoreSettings, scores: Sequence[Score]) -> _Found:
+    shards = None if is_dataset(place) else find_shards(place)
     if shards is not None:
         identities = [s.identity() for s in shards.shards]
         return _Found(shards.url, shards.shards, identities, _pictures(shards.manifest))

@@ -21,7 +21,7 @@ from coyo_tools.pieces.exact_sum import ExactSum
 from coyo_tools.pieces.measures import Measure, is_measurable
 from coyo_tools.pieces.quantiles import Tally, rank_of_share
 from coyo_tools.pieces.sidecar import HISTOGRAMS, STATS, packed
-from coyo_tools.pieces.source import OpenPart
+from coyo_tools.pieces.source import OpenPart, SourceLike
 from coyo_tools.stages.select import Look
 from coyo_tools.verbs.passes import Passes
 from coyo_tools.words.config import DEFAULT_SOURCE, StatsSettings, as_json
@@ -74,7 +74,7 @@ class StatsResult:
 
 
 def stats(
-    source: str | os.PathLike[str] = DEFAULT_SOURCE,
+    source: SourceLike = DEFAULT_SOURCE,
     out: str | os.PathLike[str] | None = None,
     settings: StatsSettings | None = None,
     *,
