@@ -9,10 +9,11 @@ from typing import Any, TypeVar
 import click
 
 from coyo_tools.pieces.rules import KINDS, RULE_KINDS, RuleKind
-from coyo_tools.pieces.selections import GO_WITH, OTHER_FLAGS
+from coyo_tools.pieces.selections import GO_WITH, HAVE_PER, OTHER_FLAGS
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 _ORDER, _VALUES = "coyo_tools.rules.order", "coyo_tools.rules.values"
+_PER = "per_part"
 
 
 class _Number(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.2 only
@@ -76,7 +77,15 @@ def rule_options(command: Command) -> Command:
     """Every rule as an option of a command, in the table's order."""
     params: list[click.Parameter] = command.__dict__.setdefault("__click_params__", [])
     others = [_rule_option(*flag, _Text()) for flag in OTHER_FLAGS]
-    params.extend(reversed([*map(_option, RULE_KINDS), *others]))
+    per = click.Option(
+        ["--per-part/--global", _PER],
+        default=None,
+        help="Take --top, those of presets too, of each part by itself, or of the whole source; "
+        "default as the preset or recipe says, else of the whole.",
+        expose_value=False,
+        callback=_note,
+    )
+    params.extend(reversed([*map(_option, RULE_KINDS), *others, per]))
     return command
 
 
@@ -96,7 +105,22 @@ def rules_given(ctx: click.Context) -> tuple[Mapping[str, Any], ...]:
         rules += [(name, value) for value in _take(values, name)]
     for name in names:
         rules += [(name, value) for value in values.get(name, ()) if value is not None]
-    return tuple({name: value} | next(with_others.get(name, iter(())), {}) for name, value in rules)
+    per = _per(given[_PER][0], given)
+    return tuple(
+        {name: value}
+        | next(with_others.get(name, iter(())), {})
+        | (per if name in HAVE_PER else {})
+        for name, value in rules
+    )
+
+
+def _per(part: bool | None, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What --per-part or --global adds to a top, preset or recipe."""
+    if part is None:
+        return {}
+    if not any(given[name] for name in HAVE_PER):
+        raise click.UsageError("--per-part and --global go with --top, --preset or --recipe.")
+    return {"per": "part" if part else "source"}
 
 
 def _pairs(given: Mapping[str, Any], first: str, name: str) -> Iterator[dict[str, Any]]:

@@ -29,11 +29,15 @@ def rules_in(manifest: Manifest) -> tuple[AnyRule, ...]:
         raise RuleError("its manifest does not say where its selections cut") from error
 
 
-def _with_cut(rule: Any, cuts: list[Mapping[str, Any]]) -> AnyRule:
+def _with_cut(rule: Any, found: list[Mapping[str, Any]]) -> AnyRule:
     """The rule with the first of the cuts, which is taken."""
-    said = cuts.pop(0)
+    said = found.pop(0)
     if said["rule"] != rule.label:
         raise ValueError(said["rule"])
+    if "parts" in said:
+        cuts = {each["part"]: Cut.from_json(each) for each in said["parts"]}
+        of_parts: AnyRule = dataclasses.replace(rule, cuts=cuts)
+        return of_parts
     cut: AnyRule = dataclasses.replace(rule, cut=Cut.from_json(said))
     return cut
 

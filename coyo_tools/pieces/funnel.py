@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from coyo_tools.pieces.bites import polars_types
 from coyo_tools.pieces.rules import AnyRule, is_cut_upstream
-from coyo_tools.pieces.selections import Tests
+from coyo_tools.pieces.selections import Tests, of_part
 from coyo_tools.pieces.source import OpenPart
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def tests_of(rules: Sequence[AnyRule], part: OpenPart) -> tuple[list[Tests], tup
     types = polars_types(part.schema)
     tests, read = [], {}
     for rule in rules:
-        test, columns = rule.tests(types, part.part.url)
+        test, columns = of_part(rule, part.part.name).tests(types, part.part.url)
         tests.append(test)
         read.update(dict.fromkeys(columns))
     # A condition on no column at all still has to be asked of every row.

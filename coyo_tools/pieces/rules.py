@@ -13,14 +13,14 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from coyo_tools.pieces import where
 from coyo_tools.pieces.blocked_words import BlockedWords, blocked_words_of
 from coyo_tools.pieces.language import is_one_of, languages_of
-from coyo_tools.pieces.selections import OTHER_FLAGS, Sample, Tests, Top, selection_of
+from coyo_tools.pieces.selections import OTHER_FLAGS, Sample, Tests, Top, per_of, selection_of
 from coyo_tools.pieces.sql_functions import check_regex
 from coyo_tools.pieces.sql_terms import Mismatch, Term, column, compare
 from coyo_tools.words.errors import RuleError, SchemaError, nearest
@@ -260,12 +260,14 @@ def rules_of(recipe: Iterable[Mapping[str, Any]]) -> tuple[AnyRule, ...]:
             words = blocked_words_of(entry["blocked_words"], entry["sha256"])
             found.append(Rule(KINDS["blocked_words"], words))
             continue
+        if isinstance(entry, Mapping) and len(entry.keys() - {"per"}) == 1:
+            (name,) = entry.keys() - {"per"}
+            if name in ("preset", "recipe"):
+                found += _rules_from(name, entry[name], entry.get("per"))
+                continue
         if not isinstance(entry, Mapping) or len(entry) != 1:
             raise RuleError(f"a rule is written as one name and its value, not as {entry!r}")
         ((name, value),) = entry.items()
-        if name in ("preset", "recipe"):
-            found += rules_of(_rules_from(name, value))
-            continue
         found += [rule_of(name, item) for item in _several(name, value)]
     return tuple(found)
 
@@ -277,10 +279,14 @@ def _several(name: str, value: Any) -> Sequence[Any]:
     return value if spreads and isinstance(value, list | tuple) else [value]
 
 
-def _rules_from(kind: str, value: Any) -> Sequence[Mapping[str, Any]]:
+def _rules_from(kind: str, value: Any, per: Any) -> list[AnyRule]:
+    """The rules of a preset or recipe. per: of its tops, in place of what it says itself."""
     from coyo_tools.pieces.recipes import preset_named, recipe_at
 
-    return preset_named(value).rules if kind == "preset" else recipe_at(value).rules
+    rules = rules_of(preset_named(value).rules if kind == "preset" else recipe_at(value).rules)
+    if per is None:
+        return list(rules)
+    return [replace(r, per=per_of(per)) if isinstance(r, Top) else r for r in rules]
 
 
 def _number(kind: RuleKind, value: Any) -> float:

@@ -2,14 +2,14 @@
 
 Passes over the data find where such a rule cuts (`stages.select`); after that it is a
 condition on one row, as every other rule. Rows are taken best first: by value, largest first, then
-by smaller h(id, 0).
+by smaller h(id, 0). A top may also be taken of each part by itself; then it has a cut in each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from coyo_tools.pieces.measures import Measure
 from coyo_tools.pieces.sampling import SPAN, Amount, amount_of, hash_expr, seed_of
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 Schema = Mapping[str, "pl.DataType"]
+AnyKind = TypeVar("AnyKind")
 
 # Flags of `coyo filter` beside the kinds of rules: name, what stands for its value, help.
 OTHER_FLAGS: tuple[tuple[str, str, str], ...] = (
@@ -86,16 +87,22 @@ class Cut:
 
 @dataclass(frozen=True)
 class Top:
-    """`--top AMOUNT --by COLUMN`: the rows with the largest values. cut: once it is known."""
+    """`--top AMOUNT --by COLUMN`: the rows with the largest values, of the source or of each part.
+
+    per: `source` or `part`. cut: once it is known. cuts: the same by the name of the part.
+    """
 
     amount: Amount
     by: str
+    per: str = "source"
     cut: Cut | None = None
+    cuts: Mapping[str, Cut] = field(default_factory=dict, hash=False)
 
     @property
     def label(self) -> str:
         """How the funnel names it."""
-        return f"top {self.amount} by {self.by}"
+        of = " of each part" if self.per == "part" else ""
+        return f"top {self.amount}{of} by {self.by}"
 
     @property
     def measure(self) -> Measure:
@@ -104,18 +111,19 @@ class Top:
 
     def as_recipe(self) -> dict[str, Any]:
         """As a recipe writes it."""
-        return {"top": self.amount.written, "by": self.by}
+        per = {"per": self.per} if self.per == "part" else {}
+        return {"top": self.amount.written, "by": self.by, **per}
 
     @property
     def note(self) -> str:
         """Where it cuts, for the funnel."""
+        if values := [cut.value for cut in self.cuts.values() if cut.value is not None]:
+            return f"from {_shown(min(values))} to {_shown(max(values))}, part by part"
         if self.cut is None or self.cut.value is None:
             return ""
-        value = self.cut.value
-        shown = f"{value:,}" if isinstance(value, int) else f"{value:.6g}"
         if self.cut.hash is None:
-            return f"from {shown}"
-        return f"from {shown}, {self.cut.ties_kept:,} of {self.cut.ties:,} ties"
+            return f"from {_shown(self.cut.value)}"
+        return f"from {_shown(self.cut.value)}, {self.cut.ties_kept:,} of {self.cut.ties:,} ties"
 
     def tests(self, schema: Schema, source: str) -> tuple[Tests, tuple[str, ...]]:
         """As `Rule.tests`; before the cut is known every row with a value passes."""
@@ -135,6 +143,10 @@ class Top:
             return Tests(value >= bound, unknown), measured.columns
         tied = (value == bound) & (hash_expr() <= pl.lit(cut.hash, dtype=pl.UInt64))
         return Tests((value > bound) | tied, unknown), (*measured.columns, "id")
+
+
+def _shown(value: float | int) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:.6g}"
 
 
 @dataclass(frozen=True)
@@ -189,34 +201,69 @@ def needs_cut(rule: object) -> bool:
     return isinstance(rule, Top)
 
 
+def of_part(rule: AnyKind, name: str) -> AnyKind:
+    """The rule as it is for the part of that name: a top of each part with the cut it has there.
+
+    Raises RuleError where it was taken of other parts.
+    """
+    if not isinstance(rule, Top) or not rule.cuts:
+        return rule
+    if name not in rule.cuts:
+        raise RuleError(f"was taken of other parts than {name}", where=rule.label)
+    return replace(rule, cut=rule.cuts[name], cuts={})
+
+
+def cuts_of(rules: Iterable[object]) -> list[dict[str, Any]]:
+    """Where the selections among the rules cut, as manifests say it."""
+    found: list[dict[str, Any]] = []
+    for rule in rules:
+        if isinstance(rule, Top) and rule.cuts:
+            parts = [{"part": name, **cut.to_json()} for name, cut in rule.cuts.items()]
+            found.append({"rule": rule.label, "parts": parts})
+        elif isinstance(rule, Top | Sample) and rule.cut is not None:
+            found.append({"rule": rule.label, **rule.cut.to_json()})
+    return found
+
+
 def selection_of(entry: Mapping[str, Any]) -> Selection:
-    """`{top: 30%, by: COLUMN}` or `{sample: 1%, seed: 0}`. Raises RuleError."""
-    kind, other = ("top", "by") if "top" in entry else ("sample", "seed")
+    """`{top: 30%, by: COLUMN, per: part}` or `{sample: 1%, seed: 0}`. Raises RuleError."""
+    kind, others = ("top", ("by", "per")) if "top" in entry else ("sample", ("seed",))
     for name in entry:
-        if name not in (kind, other):
-            raise RuleError(f"{kind} has no {name!r}", todo=f"it goes with {other!r}")
+        if name not in (kind, *others):
+            raise RuleError(f"{kind} has no {name!r}", todo=f"it goes with {others[0]!r}")
     amount = amount_of(entry.get(kind), f"--{kind}")
     if kind == "sample":
         return Sample(amount, seed_of(entry.get("seed", 0), "--seed"))
     by = entry.get("by")
     if not isinstance(by, str) or not by.strip():
         raise RuleError("names no column to order by", where="--top", todo="add --by COLUMN")
-    return Top(amount, by.strip())
+    return Top(amount, by.strip(), per_of(entry.get("per", "source")))
+
+
+def per_of(value: Any) -> str:
+    """`part` or `source`. Raises RuleError."""
+    if value not in ("part", "source"):
+        raise RuleError(f"per is 'part' or 'source', not {value!r}", where="--top")
+    return str(value)
 
 
 GO_WITH: Mapping[str, str] = {"by": "top", "seed": "sample"}
+HAVE_PER = ("top", "preset", "recipe")  # what `per` may stand beside
 
 
 def entries_of(rules: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """Rules by keyword as a recipe's entries; those that are None were not given.
 
-    Raises RuleError where `by` or `seed` stands alone.
+    Raises RuleError where `by`, `seed` or `per` stands alone.
     """
     given = {name: value for name, value in rules.items() if value is not None}
+    per = {"per": given.pop("per")} if "per" in given else {}
+    if per and not given.keys() & set(HAVE_PER):
+        raise RuleError("'per' goes with 'top', 'preset' or 'recipe': none was given")
     for name, first in GO_WITH.items():
         if name in given and first not in given:
             raise RuleError(f"{name!r} goes with {first!r}, which was not given")
     for name, value in given.items():
         if name not in GO_WITH:
             more = [n for n, first in GO_WITH.items() if first == name and n in given]
-            yield {name: value} | {n: given[n] for n in more}
+            yield {name: value} | {n: given[n] for n in more} | (per if name in HAVE_PER else {})

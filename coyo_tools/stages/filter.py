@@ -21,6 +21,7 @@ from coyo_tools.machinery.storage import Folder
 from coyo_tools.pieces.bites import Bite, bites, reading, serve
 from coyo_tools.pieces.funnel import Counts, counted, counting, tests_of
 from coyo_tools.pieces.rules import AnyRule
+from coyo_tools.pieces.selections import cuts_of
 from coyo_tools.pieces.source import OpenPart, open_part, part_at
 from coyo_tools.words.errors import CorruptFile, CoyoError
 from coyo_tools.words.schema import COYO
@@ -95,7 +96,8 @@ def filter_part(
                         ids.append(kept["id"].drop_nulls().to_numpy())
                     writer.write(kept.select(what.columns))
                 on_rows(bite_counts.rows)
-            writer.close({"filter": what.fingerprint, "counts": counts.to_json()})
+            found = {"cuts": cuts} if (cuts := cuts_of(what.rules)) else {}
+            writer.close({"filter": what.fingerprint, "counts": counts.to_json(), **found})
         size = path.stat().st_size
     return Filtered(counts, size, _save(ids, scratch, part.part.name) if what.ids else None)
 

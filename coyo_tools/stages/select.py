@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from coyo_tools.pieces.bites import bites, polars_types, reading, serve
+from coyo_tools.pieces.funnel import tests_of
 from coyo_tools.pieces.measures import Measure, Measured
 from coyo_tools.pieces.rules import AnyRule
 from coyo_tools.pieces.source import OpenPart
@@ -86,12 +87,9 @@ class _Plan:
         types, url = polars_types(part.schema), part.part.url
         measured = [_raw(m, types) if what.raw else m.over(types, url) for m in what.measures]
         self.exprs = [each.expr.alias(f"m{number}") for number, each in enumerate(measured)]
-        self.conditions: list[pl.Expr] = []
-        read = [name for each in measured for name in each.columns]
-        for rule in what.before:
-            test, columns = rule.tests(types, url)
-            self.conditions.append(test.passes)
-            read += columns
+        tests, columns = tests_of(what.before, part) if what.before else ([], ())
+        self.conditions: list[pl.Expr] = [test.passes for test in tests]
+        read = [*(name for each in measured for name in each.columns), *columns]
         if what.at is not None:
             at = what.at[0].over(types, url)
             self.conditions.append(at.expr == pl.lit(what.at[1], dtype=_dtype(at.order.kind)))

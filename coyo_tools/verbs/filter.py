@@ -23,7 +23,7 @@ from coyo_tools.machinery.traffic import Fetched, Traffic, told_of_waits
 from coyo_tools.pieces import source as sources
 from coyo_tools.pieces.funnel import Counts, Step, funnel, tests_of
 from coyo_tools.pieces.rules import AnyRule, packages_of, rules_help, rules_of
-from coyo_tools.pieces.selections import Sample, Top, entries_of
+from coyo_tools.pieces.selections import Top, cuts_of, entries_of, of_part
 from coyo_tools.pieces.sidecar import histograms_in
 from coyo_tools.pieces.source import OpenPart, SourceLike
 from coyo_tools.stages.filter import Filter, Filtered, Stopped, filter_part, filtered_before
@@ -221,7 +221,7 @@ class _Job:
             return ()
         self._histograms = histograms_in(place, [part.identity() for part in self._parts])
         first = self._rules[0] if self._rules else None
-        if isinstance(first, Top) and first.by in self._histograms:
+        if isinstance(first, Top) and first.per == "source" and first.by in self._histograms:
             return (f"{first.label}: with the histogram of {place}",)
         return (f"{place} is of no use here: no --top by a column comes before the other rules",)
 
@@ -251,22 +251,16 @@ class _Job:
             self._finish(run, [done[part.part.name] for part in self._parts])
 
     def _filter(self, part: OpenPart) -> Filter:
+        rules = tuple(of_part(rule, part.part.name) for rule in self._rules)
         said = {
-            "rules": [rule.as_recipe() for rule in self._rules],
+            "rules": [rule.as_recipe() for rule in rules],
             "columns": list(self._columns),
             "input": part.identity(),
         }
-        if cuts := self._cuts():  # they depend on every part
+        if cuts := cuts_of(rules):  # they depend on every part, if not of each part
             said["cuts"] = cuts
         fingerprint = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
-        return Filter(self._rules, self._columns, fingerprint, self._ids)
-
-    def _cuts(self) -> list[dict[str, Any]]:
-        return [
-            {"rule": rule.label, **rule.cut.to_json()}
-            for rule in self._rules
-            if isinstance(rule, Top | Sample) and rule.cut is not None
-        ]
+        return Filter(rules, self._columns, fingerprint, self._ids)
 
     def _finish(self, run: Run, done: Sequence[Filtered]) -> None:
         counts = sum((each.counts for each in done), Counts.none(len(self._rules)))
@@ -281,7 +275,7 @@ class _Job:
                 "bytes_out": sum(each.bytes for each in done),
                 "funnel": [step.to_dict() for step in steps],
                 "recipe": [rule.as_recipe() for rule in self._rules],
-                **({"cuts": cuts} if (cuts := self._cuts()) else {}),
+                **({"cuts": cuts} if (cuts := cuts_of(self._rules)) else {}),
                 "schema": schema,
                 "casts": [dataclasses.asdict(cast) for cast in _casts(self._parts, self._columns)],
             },

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -15,7 +15,7 @@ from coyo_tools.pieces.selections import Cut, Sample, Top, needs_cut
 from coyo_tools.pieces.source import OpenPart
 from coyo_tools.stages.select import Look, Seen, look, orders_of
 from coyo_tools.words.errors import SchemaError
-from coyo_tools.words.progress import Listener, Progress
+from coyo_tools.words.progress import Listener, Progress, silent
 
 Found = TypeVar("Found")
 
@@ -124,6 +124,16 @@ class Passes:
 
         narrow(searches, once)
 
+    def cuts(self, rule: Top, before: tuple[AnyRule, ...]) -> dict[str, Cut]:
+        """Where a top of each part cuts, by the part's name, in the parts' order."""
+        found: dict[str, Cut] = {}
+
+        def one(part: OpenPart, _: Callable[[], bool]) -> Iterator[tuple[int, Cut]]:
+            yield part.rows, _cut(rule, before, Passes(self._verb, [part], 1, silent), None)
+
+        self.each(one, lambda part, cut: found.update({part.part.name: cut}), rule.label)
+        return {part.part.name: found[part.part.name] for part in self._parts}
+
 
 def resolve(
     rules: Sequence[AnyRule], passes: Passes, histogram: Callable[[str], Tally | None]
@@ -134,7 +144,9 @@ def resolve(
     """
     done: list[AnyRule] = []
     for rule in rules:
-        if needs_cut(rule):
+        if isinstance(rule, Top) and rule.per == "part":
+            done.append(dataclasses.replace(rule, cuts=passes.cuts(rule, tuple(done))))
+        elif needs_cut(rule):
             assert isinstance(rule, Top | Sample)
             known = histogram(rule.by) if isinstance(rule, Top) and not done else None
             done.append(dataclasses.replace(rule, cut=_cut(rule, tuple(done), passes, known)))

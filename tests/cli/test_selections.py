@@ -56,6 +56,7 @@ def test_environment_variables_are_understood(coyo, source, tmp_path, monkeypatc
         (["--top", "30%"], 2, "Each --top needs one --by"),
         (["--by", "width"], 2, "Each --top needs one --by"),
         (["--sample", "1%", "--seed", "1", "--seed", "2"], 2, "Each --sample needs one --seed"),
+        (["--global", "--max-faces", "1"], 2, "--per-part and --global go with --top"),
         (["--seed", "1"], 2, "Each --sample needs one --seed"),
         (["--top", "x", "--by", "width"], 1, "--top: 'x' is no amount"),
         (["--preset", "saff"], 1, "did you mean 'safe'?"),
@@ -115,6 +116,18 @@ def test_presets_are_listed_and_shown(coyo):
     assert json.loads(said)[0]["rules"] == [{"max_nsfw": 0.1}]
     status, _, heard = coyo("presets", "saef")
     assert (status, "did you mean 'safe'?" in heard) == (1, True)
+
+
+def test_tops_are_taken_of_each_part_or_of_the_source(coyo, source, tmp_path):
+    top = ["--top", "3", "--by", "width"]
+    for number, (flags, of) in enumerate(
+        [(top, ""), ([*top, "--global"], ""), ([*top, "--per-part"], " of each part"),
+         (["--per-part", *top], " of each part"), (["--preset", "vila-coyo"], " of each part"),
+         (["--preset", "vila-coyo", "--global"], "")]
+    ):  # fmt: skip
+        _, said, _ = coyo("filter", source, "-o", tmp_path / str(number), "--json", *flags)
+        amount = "20%" if "--preset" in flags else "3"
+        assert rules_in(said)[0].startswith(f"top {amount}{of} by ")
 
 
 def test_languages_join_and_lists_of_words_do_not(coyo, source, tmp_path):

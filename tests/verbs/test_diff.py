@@ -84,7 +84,7 @@ RULES = (
 FIRST = (
     {"top": "40%", "by": "clip_similarity_vitl14"}, {"top": 300, "by": "num_faces"},
     {"top": "55%", "by": "clip_similarity_vitb32 + clip_similarity_vitl14"},
-    {"sample": 333, "seed": 1},
+    {"sample": 333, "seed": 1}, {"top": "45%", "by": "watermark_score", "per": "part"},
 )  # fmt: skip
 RECIPES = st.builds(
     lambda first, rest: [*first, *rest],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,7 @@ from coyo_tools import FilterSettings
 from coyo_tools.pieces.sampling import hash_of
 from coyo_tools.verbs import filter as verb
 from coyo_tools.words.errors import RuleError, SchemaError, SettingsConflict
+from tests.duck import share_of
 from tests.metadata import INF, NAN, bytes_of, ids_in, metadata, rows_of, write_parts
 
 pytestmark = pytest.mark.usefixtures("in_small_bites")
@@ -56,8 +58,9 @@ def test_the_same_bytes_on_any_number_of_workers_and_layouts(source, tmp_path):
     assert written[0] == written[1] == written[2]
 
 
-def test_an_interrupted_top_is_continued(source, tmp_path, monkeypatch):
-    named = {"top": "30%", "by": "clip_similarity_vitl14"}
+@pytest.mark.parametrize("per", ["source", "part"])
+def test_an_interrupted_top_is_continued(source, tmp_path, monkeypatch, per):
+    named = {"top": "30%", "by": "clip_similarity_vitl14", "per": per}
     coyo_tools.filter(source, tmp_path / "whole", **named)
     real = verb.filter_part
 
@@ -74,7 +77,7 @@ def test_an_interrupted_top_is_continued(source, tmp_path, monkeypatch):
     assert bytes_of(tmp_path / "s") == bytes_of(tmp_path / "whole")
     assert coyo_tools.filter(source, tmp_path / "s", **named).complete_before
     with pytest.raises(SettingsConflict, match="rules was"):
-        coyo_tools.filter(source, tmp_path / "s", top="40%", by="clip_similarity_vitl14")
+        coyo_tools.filter(source, tmp_path / "s", **named | {"top": "40%"})
 
 
 def test_a_part_cut_elsewhere_is_not_taken_for_this_ones(tmp_path):
@@ -90,6 +93,73 @@ def test_a_part_cut_elsewhere_is_not_taken_for_this_ones(tmp_path):
     (tmp_path / "sa" / "manifest.json").write_text(json.dumps(manifest))
     coyo_tools.filter(tmp_path / "a", tmp_path / "sa", **named)
     assert bytes_of(tmp_path / "sa") == before
+
+
+SUM = "clip_similarity_vitb32 + clip_similarity_vitl14"
+
+
+def top_of_each(source: Path, share: str, by: str) -> list[int]:
+    """Ids of each part's best, by definition: larger value first, then smaller h(id, 0)."""
+    kept = []
+    for path in sorted(source.glob("*.parquet")):
+        rows = pq.read_table(path, columns=["id", by]).to_pylist()
+        valid = [r for r in rows if r[by] is not None and r[by] == r[by]]
+        best = sorted(valid, key=lambda r: (-r[by], hash_of(r["id"])))[: share_of(share, len(rows))]
+        kept += [r["id"] for r in rows if r in best]
+    return kept
+
+
+@pytest.mark.parametrize("by", ["watermark_score", "word_count"])
+def test_a_top_of_each_part_looks_at_that_part_alone(source, tmp_path, by):
+    result = coyo_tools.filter(source, tmp_path / "s", top="20%", by=by, per="part")
+    assert ids_in(tmp_path / "s") == top_of_each(source, "20%", by)
+    whole = coyo_tools.filter(source, tmp_path / "g", top="20%", by=by, per="source")
+    assert ids_in(tmp_path / "g") != ids_in(tmp_path / "s")
+    assert whole.funnel[0].rule == f"top 20% by {by}"
+    assert result.funnel[0].rule == f"top 20% of each part by {by}"
+    assert result.funnel[0].note.endswith(", part by part")
+    (cut,) = json.loads((tmp_path / "s" / "manifest.json").read_text())["result"]["cuts"]
+    assert cut["rule"] == result.funnel[0].rule
+    assert [each["rows"] for each in cut["parts"]] == [100, 0, 60]
+    for each in cut["parts"]:
+        said = pq.read_metadata(tmp_path / "s" / each.pop("part")).metadata[b"coyo.filter"]
+        assert json.loads(said)["cuts"] == [{"rule": cut["rule"], **each}]
+
+
+def test_tops_of_parts_and_of_the_source_stand_among_other_rules(source, tmp_path):
+    """A later top sees what the earlier ones left, whichever of them cut part by part."""
+    first, of_each = {"max_faces": 2}, {"top": "40%", "by": "width", "per": "part"}
+    last = {"top": 50, "by": "watermark_score"}
+    coyo_tools.filter(source, tmp_path / "a", FilterSettings(rules=(first,)))
+    coyo_tools.filter(tmp_path / "a", tmp_path / "b", FilterSettings(rules=(of_each,)))
+    coyo_tools.filter(tmp_path / "b", tmp_path / "c", FilterSettings(rules=(last,)))
+    coyo_tools.filter(source, tmp_path / "s", FilterSettings(rules=(first, of_each, last)))
+    assert ids_in(tmp_path / "s") == ids_in(tmp_path / "c")
+    coyo_tools.filter(source, tmp_path / "t", FilterSettings(rules=(first, last, of_each)))
+    coyo_tools.filter(tmp_path / "a", tmp_path / "d", FilterSettings(rules=(last,)))
+    coyo_tools.filter(tmp_path / "d", tmp_path / "e", FilterSettings(rules=(of_each,)))
+    assert ids_in(tmp_path / "t") == ids_in(tmp_path / "e")
+
+
+def test_a_part_keeps_its_bytes_whatever_the_other_parts_and_workers(source, tmp_path):
+    named = {"top": "20%", "by": "clip_similarity_vitl14", "per": "part"}
+    for workers in (1, 2, 4):
+        coyo_tools.filter(source, tmp_path / str(workers), FilterSettings(workers=workers), **named)
+    written = [bytes_of(tmp_path / str(workers)) for workers in (1, 2, 4)]
+    assert written[0] == written[1] == written[2]
+    coyo_tools.filter(source, tmp_path / "one", FilterSettings(limit_files=1), **named)
+    alone, among = (tmp_path / name / "part-0.parquet" for name in ("one", "1"))
+    assert alone.read_bytes() == among.read_bytes()
+
+
+def test_vila_is_taken_of_each_part_or_of_the_source(source, tmp_path):
+    of_each = coyo_tools.filter(source, tmp_path / "s", preset="vila-coyo")
+    assert of_each.funnel[0].rule == f"top 20% of each part by {SUM}"
+    whole = coyo_tools.filter(source, tmp_path / "g", preset="vila-coyo", per="source")
+    assert whole.funnel[0].rule == f"top 20% by {SUM}"
+    assert (of_each.funnel[0].left, whole.funnel[0].left) == (160, 160)
+    again = coyo_tools.run(tmp_path / "s" / "manifest.json", tmp_path / "again")
+    assert (again.differs, bytes_of(tmp_path / "again")) == (None, bytes_of(tmp_path / "s"))
 
 
 def test_null_nan_and_infinities(tmp_path):
@@ -144,6 +214,9 @@ def test_ids_that_repeat_are_kept_or_dropped_together(tmp_path):
         ({"sample": "x"}, RuleError, "--sample: 'x' is no amount"),
         ({"sample": "1%", "seed": -1}, RuleError, "--seed: -1 is no seed"),
         ({"by": "width"}, RuleError, "'by' goes with 'top'"),
+        ({"per": "part"}, RuleError, "'per' goes with 'top', 'preset' or 'recipe'"),
+        ({"top": 3, "by": "width", "per": "file"}, RuleError, "per is 'part' or 'source', not 'f"),
+        ({"preset": "vila-coyo", "per": 5}, RuleError, "per is 'part' or 'source', not 5"),
         ({"preset": "safer"}, RuleError, "did you mean 'safe'?"),
     ],
 )

@@ -11,8 +11,7 @@ import pytest
 import coyo_tools
 from coyo_tools import FilterSettings
 from coyo_tools.words.errors import RuleError, SettingsConflict, SourceNotFound
-from tests.metadata import ids_in, rows_of, write_parts
-from tests.verbs.test_filter import bytes_of
+from tests.metadata import bytes_of, ids_in, rows_of, write_parts
 
 TEXTS = [
     "a small dog sitting on the green grass", "ein kleiner Hund sitzt auf der grünen Wiese",
