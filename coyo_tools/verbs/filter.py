@@ -26,7 +26,14 @@ from coyo_tools.pieces.rules import AnyRule, packages_of, rules_help, rules_of
 from coyo_tools.pieces.selections import Top, cuts_of, entries_of, of_part
 from coyo_tools.pieces.sidecar import histograms_in
 from coyo_tools.pieces.source import OpenPart, SourceLike
-from coyo_tools.stages.filter import Filter, Filtered, Stopped, filter_part, filtered_before
+from coyo_tools.stages.filter import (
+    Filter,
+    Filtered,
+    Hooks,
+    Stopped,
+    filter_part,
+    filtered_before,
+)
 from coyo_tools.verbs.passes import Passes, resolve
 from coyo_tools.words.config import DEFAULT_SOURCE, FilterSettings, as_json
 from coyo_tools.words.errors import SchemaError, SettingsError, nearest
@@ -39,7 +46,7 @@ if TYPE_CHECKING:
     from coyo_tools.machinery.manifest import Run
     from coyo_tools.pieces.quantiles import Tally
 
-MOST_AT_ONCE = 4  # parts; each holds about a row group
+MOST_AT_ONCE = 4  # parts that are read; each holds a row group or two for every core
 
 
 @dataclass(frozen=True)
@@ -212,7 +219,8 @@ class _Job:
         self._settings = settings
         self._histograms: dict[str, Tally] = {}
         self._ids = all("id" in part.binding.columns for part in parts)
-        self._workers = settings.workers or min(MOST_AT_ONCE, engine.cores())
+        # polars decodes a part on every core; what it leaves idle, the next part's start takes.
+        self._workers = settings.workers or max(1, min(MOST_AT_ONCE, engine.cores() // 2))
 
     def use_stats(self) -> tuple[str, ...]:
         """Load the histograms that the settings name; whether they help. Raises SettingsError."""
@@ -238,13 +246,7 @@ class _Job:
                     missing.append(part)
                 else:
                     done[part.part.name] = before
-            work = _Work(
-                self._filter,
-                folder,
-                Path(scratch),
-                self._workers,
-                read_ahead=len(missing) < self._workers,
-            )
+            work = _Work(self._filter, folder, Path(scratch), self._workers)
             hear = _Rows(progress, self._parts, done)
             for part, filtered in engine.run(work, missing, processes=0, on_event=hear):
                 done[part.part.name] = filtered
@@ -300,57 +302,65 @@ def _casts(parts: Sequence[OpenPart], columns: Sequence[str]) -> list[Cast]:
 
 
 class _Work:
-    """Filters several parts at once, in threads: polars and arrow work outside the GIL."""
+    """Filters several parts at once, in threads: polars works outside the GIL.
+
+    Another part is begun when all rows of an earlier one have been judged, while the last of them
+    are decoded and written: that keeps the cores busy for little more memory than one part takes.
+    """
 
     def __init__(
-        self,
-        what: Callable[[OpenPart], Filter],
-        folder: Folder,
-        scratch: Path,
-        workers: int,
-        *,
-        read_ahead: bool,
+        self, what: Callable[[OpenPart], Filter], folder: Folder, scratch: Path, workers: int
     ) -> None:
         self._what, self._folder, self._scratch, self._workers = what, folder, scratch, workers
-        self._read_ahead = read_ahead  # where there are fewer parts than cores to keep busy
         self._stop = threading.Event()
 
     def __call__(
         self, units: Iterator[OpenPart], emit: engine.Emit
     ) -> Iterable[tuple[OpenPart, Filtered]]:
         running: dict[Future[Filtered], OpenPart] = {}
-        with ThreadPoolExecutor(self._workers) as pool:
+        free = threading.Semaphore(self._workers)  # of parts whose rows are being judged
+        with ThreadPoolExecutor(2 * self._workers) as pool:
             try:
                 for part in units:
-                    running[pool.submit(self._one, part, emit)] = part
-                    if len(running) == self._workers:
-                        yield from self._finished(running)
+                    free.acquire()
+                    yield from _finished(running, timeout_s=0)
+                    running[pool.submit(self._one, part, emit, _Once(free.release))] = part
                 while running:
-                    yield from self._finished(running)
+                    yield from _finished(running)
             finally:
                 self._stop.set()  # where a part failed, or nobody wants the rest
 
-    def _one(self, part: OpenPart, emit: engine.Emit) -> Filtered:
-        return filter_part(
-            part,
-            self._what(part),
-            self._folder,
-            self._scratch,
-            read_ahead=self._read_ahead,
-            on_rows=emit,
-            stopped=self._stop.is_set,
-        )
+    def _one(self, part: OpenPart, emit: engine.Emit, judged: Callable[[], None]) -> Filtered:
+        hooks = Hooks(on_rows=emit, on_judged=judged, stopped=self._stop.is_set)
+        try:
+            return filter_part(part, self._what(part), self._folder, self._scratch, hooks)
+        finally:
+            judged()  # also of an empty part, and of one that failed
 
-    def _finished(
-        self, running: dict[Future[Filtered], OpenPart]
-    ) -> Iterator[tuple[OpenPart, Filtered]]:
-        """Wait for one or more, and yield them. Raises what they raised."""
-        for future in wait(running, return_when=FIRST_COMPLETED).done:
-            part = running.pop(future)
-            try:
-                yield part, future.result()
-            except Stopped:  # only after another part's error, which is on its way
-                continue
+
+class _Once:
+    """Calls what it was given the first time it is called, and not again."""
+
+    def __init__(self, what: Callable[[], None]) -> None:
+        self._what, self._lock, self._done = what, threading.Lock(), False
+
+    def __call__(self) -> None:
+        with self._lock:
+            done, self._done = self._done, True
+        if not done:
+            self._what()
+
+
+def _finished(
+    running: dict[Future[Filtered], OpenPart], timeout_s: float | None = None
+) -> Iterator[tuple[OpenPart, Filtered]]:
+    """Wait for one or more, and yield them. Raises what they raised."""
+    for future in wait(running, timeout_s, return_when=FIRST_COMPLETED).done:
+        part = running.pop(future)
+        try:
+            yield part, future.result()
+        except Stopped:  # only after another part's error, which is on its way
+            continue
 
 
 class _Rows:
