@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from coyo_tools.machinery.storage import Folder, is_remote, local_path
 from coyo_tools.pieces.bites import Served, bites, reading, scan, schema_of, serve
@@ -165,7 +165,7 @@ class _Query:
             raise self._changed(f"{self.counts.rows:,} rows where it said {self._part.rows:,}")
 
     def _record(self) -> dict[str, str]:
-        said = {"filter": self._what.fingerprint, "counts": self.counts.to_json()}
+        said: dict[str, Any] = {"filter": self._what.fingerprint, "counts": self.counts.to_json()}
         said |= {"cuts": cuts} if (cuts := cuts_of(self._what.rules)) else {}
         return {METADATA_KEY: json.dumps(said)}
 
