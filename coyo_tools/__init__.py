@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from coyo_tools.verbs.download import DownloadResult, download
     from coyo_tools.verbs.filter import FilterResult, filter
     from coyo_tools.verbs.inspect import Inspection, inspect
+    from coyo_tools.verbs.plan import FilterPlan, plan
     from coyo_tools.verbs.presets import presets
     from coyo_tools.verbs.report import report
     from coyo_tools.verbs.run import RunResult, run
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
         DiffSettings,
         DownloadSettings,
         FilterSettings,
+        PlanSettings,
         ReportSettings,
         ScoreSettings,
         StatsSettings,
@@ -57,6 +59,8 @@ _WHERE = {
     "report": "verbs.report",
     "run": "verbs.run",
     "RunResult": "verbs.run",
+    "plan": "verbs.plan",
+    "FilterPlan": "verbs.plan",
     "presets": "verbs.presets",
     "demo": "verbs.demo",
     "stats": "verbs.stats",
@@ -65,6 +69,7 @@ _WHERE = {
     "StatsSettings": "words.config",
     "FilterSettings": "words.config",
     "DiffSettings": "words.config",
+    "PlanSettings": "words.config",
     "DownloadSettings": "words.config",
     "ScoreSettings": "words.config",
     "CompareSettings": "words.config",
@@ -80,9 +85,11 @@ __all__ = [
     "Difference",
     "DownloadResult",
     "DownloadSettings",
+    "FilterPlan",
     "FilterResult",
     "FilterSettings",
     "Inspection",
+    "PlanSettings",
     "ReportSettings",
     "RunResult",
     "ScoreResult",
@@ -95,6 +102,7 @@ __all__ = [
     "download",
     "filter",
     "inspect",
+    "plan",
     "presets",
     "report",
     "run",

@@ -6,18 +6,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from coyo_tools.cli import show
 from coyo_tools.cli.options import (
     json_option,
-    out_option,
     overwrite_option,
     settings_from,
     settings_options,
     source_argument,
 )
 from coyo_tools.cli.rule_options import RuleCommand, rule_options, rules_given, source_given
-from coyo_tools.words.config import DEFAULT_SOURCE, FilterSettings
+from coyo_tools.words.config import DEFAULT_SOURCE, FilterSettings, PlanSettings, options_of
 
 if TYPE_CHECKING:
     from coyo_tools.verbs.filter import FilterResult
@@ -25,9 +25,18 @@ if TYPE_CHECKING:
 
 @click.command(name="filter", cls=RuleCommand)
 @source_argument
-@out_option
+@click.option(
+    "-o", "--out", metavar="DIR", help="Folder to write; local, s3:// or gs://. Not with --plan."
+)
+@click.option(
+    "--plan",
+    "only_plan",
+    is_flag=True,
+    help="Write nothing: say what would be kept, and what fetching it would take.",
+)
 @rule_options
 @settings_options(FilterSettings)
+@settings_options(PlanSettings)
 @overwrite_option
 @json_option
 @click.pass_context
@@ -35,7 +44,8 @@ def command(
     ctx: click.Context,
     /,
     source: str | None,
-    out: str,
+    out: str | None,
+    only_plan: bool,
     overwrite: bool,
     as_json: bool,
     **values: Any,
@@ -45,21 +55,43 @@ def command(
     The rules apply in the order in which you write them. Example:
 
       coyo filter metadata -o subset --min-clip-l14 0.25 --where "num_faces = 0"
+
+    The same with --plan in place of -o shows it beforehand and writes nothing.
     """
+    settings = replace(settings_from(FilterSettings, values), rules=rules_given(ctx))
+    place = source or source_given(settings.rules) or DEFAULT_SOURCE
+    if only_plan:
+        _plan(place, settings, settings_from(PlanSettings, values), as_json)
+        return
+    _check(ctx, out)
     from coyo_tools.verbs.filter import filter
 
-    settings = replace(settings_from(FilterSettings, values), rules=rules_given(ctx))
-    result = filter(
-        source or source_given(settings.rules) or DEFAULT_SOURCE,
-        out,
-        settings,
-        overwrite=overwrite,
-        progress=show.listener(),
-    )
+    result = filter(place, out or "", settings, overwrite=overwrite, progress=show.listener())
     if as_json:
         show.print_json(result.to_dict())
     else:
         tell(result)
+
+
+def _check(ctx: click.Context, out: str | None) -> None:
+    """What goes with --plan only is not silently left out without it."""
+    for name, spec in options_of(PlanSettings).items():
+        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            flag = spec.flag or "--" + name.replace("_", "-")
+            raise click.UsageError(f"{flag} goes with --plan.")
+    if not out:
+        raise click.UsageError("Missing option '-o' / '--out', or --plan.")
+
+
+def _plan(source: str, settings: FilterSettings, wanted: PlanSettings, as_json: bool) -> None:
+    from coyo_tools.cli.show_plan import tell_plan
+    from coyo_tools.verbs.plan import plan
+
+    result = plan(source, settings, wanted, progress=show.listener())
+    if as_json:
+        show.print_json(result.to_dict())
+    else:
+        tell_plan(result)
 
 
 def tell(result: FilterResult) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -42,6 +43,29 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: Sequence[
         ).rstrip()
         for line in lines
     )
+
+
+def columns() -> int:
+    """Characters to a line: the terminal's, or 100 where stdout is none."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 100
+
+
+def bar(share: float, width: int) -> str:
+    """A share, 0 to 1, as a bar of at most `width` characters: blocks and their eighths on a
+    terminal, else number signs. What is above 0 is seen."""
+    share = min(max(share, 0.0), 1.0)
+    if not (sys.stdout.isatty() and _can_print("█▏")):
+        return "#" * max(round(share * width), share > 0)
+    eighths = max(round(share * width * 8), int(share > 0))
+    return "█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8].strip()
+
+
+def _can_print(text: str) -> bool:
+    try:
+        text.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def count(number: int) -> str:

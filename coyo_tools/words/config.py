@@ -185,6 +185,33 @@ class FilterSettings:
 
 @documented
 @dataclass(frozen=True)
+class PlanSettings:
+    """What `plan` says beside the funnel."""
+
+    image_size: int = option(384, "With --plan: disk for pictures of this size, px.", minimum=1)
+    census: str | None = option(
+        None,
+        "With --plan: folder or file of a census, for bytes and hours; default the newest "
+        "census.json beside the source or in the working directory.",
+        metavar="DIR",
+    )
+    uniques: bool = option(
+        True,
+        "With --plan: count different urls, hashes and texts among the kept rows.",
+        negative_flag="--no-uniques",
+    )
+    disk: bool = option(
+        True,
+        "With --plan: read width and height of the kept rows, for the disk that pictures need.",
+        negative_flag="--no-disk",
+    )
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+
+@documented
+@dataclass(frozen=True)
 class StatsSettings:
     """What `stats` looks at."""
 

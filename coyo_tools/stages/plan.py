@@ -1,0 +1,154 @@
+"""One part of metadata in, counts out: what `filter` would keep of it, and what that would mean.
+
+The rules' columns are read first. Only of row groups in which something survives are the others
+read: url, hash and text for their 64-bit hashes, width and height for the pixels. Nothing is
+written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from coyo_tools.pieces.bites import Bite, Served, bites, reading, serve
+from coyo_tools.pieces.expected import stored_pixels
+from coyo_tools.pieces.funnel import Counts, counted, counting, counting_unique_kills, tests_of
+from coyo_tools.pieces.rules import AnyRule
+from coyo_tools.pieces.selections import Tests
+from coyo_tools.pieces.source import OpenPart
+
+if TYPE_CHECKING:
+    import numpy as np
+    import polars as pl
+
+    Array = np.ndarray[Any, Any]
+
+SIZES = ("width", "height")
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What to find out. uniques: columns whose values to hash. image_size: px, to add up the pixels
+    that pictures of it have; None: leave width and height alone."""
+
+    rules: tuple[AnyRule, ...]
+    uniques: tuple[str, ...]
+    image_size: int | None
+
+
+@dataclass(frozen=True)
+class Surveyed:
+    """Of some rows: the funnel's counts, and unique kills by rule. Of the rows that pass: hashes of
+    each column's values, nulls left out; how many have a size, and pixels of those."""
+
+    counts: Counts
+    unique_kills: tuple[int, ...]
+    hashes: dict[str, list[Array]] = field(default_factory=dict)
+    sized: int = 0
+    pixels: int = 0
+
+
+def survey(
+    part: OpenPart, what: Survey, stopped: Callable[[], bool] = lambda: False
+) -> Iterator[tuple[int, Surveyed]]:
+    """Bite by bite: its rows, and what they are like. Ends where stopped.
+
+    Raises SourceError, SchemaError, RuleError.
+    """
+    tests, read = tests_of(what.rules, part)
+    for bite in bites(part):
+        if stopped():
+            return
+        with serve(bite) as served:
+            passing, counts, kills = _judged(bite, served, tests, read)
+            found = _Found(what)
+            if counts.kept:
+                here, others = found.columns(read if tests else ())
+                found.look(bite, served, here, passing)
+                for run, mask in _surviving(bite, passing) if others else ():
+                    with serve(run) as more:
+                        found.look(run, more, others, mask)
+        yield bite.rows, Surveyed(counts, kills, found.hashes, found.sized, found.pixels)
+
+
+def _judged(
+    bite: Bite, served: Served, tests: Sequence[Tests], read: Sequence[str]
+) -> tuple[pl.Series, Counts, tuple[int, ...]]:
+    """Which rows pass, the counts, and the unique kills. Nothing is read where there is no rule."""
+    import polars as pl
+
+    if not tests:
+        return pl.repeat(True, bite.rows, eager=True), Counts(bite.rows), ()
+    with reading(bite):
+        verdicts = (
+            served.scan(read)
+            .select(
+                *(t.passes.fill_null(False).alias(f"p{n}") for n, t in enumerate(tests)),
+                *(t.unknown.alias(f"u{n}") for n, t in enumerate(tests)),
+            )
+            .collect()
+        )
+    known = [Tests(pl.col(f"p{n}"), pl.col(f"u{n}")) for n in range(len(tests))]
+    exprs = [*counting(known), *counting_unique_kills(known)]
+    row = verdicts.select(exprs).row(0, named=True)
+    passing = verdicts.select(pl.all_horizontal([t.passes for t in known])).to_series()
+    kills = tuple(int(row[f"only{n}"]) for n in range(len(tests)))
+    return passing, counted(bite.rows, row, len(tests)), kills
+
+
+def _surviving(bite: Bite, passing: pl.Series) -> Iterator[tuple[Bite, pl.Series]]:
+    """Runs of row groups in which something passes, each with its rows of `passing`."""
+    run: Bite | None = None
+    at = 0
+    for group in bite.row_groups:
+        rows = int(bite.part.metadata.row_group(group).num_rows)
+        if passing.slice(at, rows).any():
+            first, offset, before = (
+                (run.row_groups.start, run.offset, run.rows)
+                if run
+                else (group, bite.offset + at, 0)
+            )
+            run = Bite(bite.part, range(first, group + 1), offset, before + rows)
+        elif run:
+            yield run, passing.slice(run.offset - bite.offset, run.rows)
+            run = None
+        at += rows
+    if run:
+        yield run, passing.slice(run.offset - bite.offset, run.rows)
+
+
+class _Found:
+    """What is found among the rows of a bite that pass."""
+
+    def __init__(self, what: Survey) -> None:
+        self._what = what
+        self.hashes: dict[str, list[Array]] = {name: [] for name in what.uniques}
+        self.sized = self.pixels = 0
+
+    def columns(self, read: Sequence[str]) -> tuple[list[str], list[str]]:
+        """What to look at: that which the rules read already, and the others. Width and height stay
+        together."""
+        sizes = SIZES if self._what.image_size else ()
+        known = {*read, *(sizes if set(sizes) & set(read) else ())}
+        wanted = (*self._what.uniques, *sizes)
+        return [n for n in wanted if n in known], [n for n in wanted if n not in known]
+
+    def look(self, bite: Bite, served: Served, columns: Sequence[str], passing: pl.Series) -> None:
+        """Take in the rows that pass, of these columns; one at a time, texts are large."""
+        import polars as pl
+
+        if not columns:
+            return
+        kept = pl.lit(passing)
+        with reading(bite):
+            frame = served.scan(columns)
+            for name in [name for name in columns if name in self.hashes]:
+                values = pl.col(name).filter(kept).drop_nulls().hash()
+                self.hashes[name].append(frame.select(values).collect().to_series().to_numpy())
+            if self._what.image_size and SIZES[0] in columns:
+                pixels = stored_pixels(self._what.image_size).filter(kept)
+                found = frame.select(sized=pixels.count(), pixels=pixels.sum()).collect()
+                sized, total = found.row(0)
+                self.sized += sized
+                self.pixels += total
