@@ -88,7 +88,7 @@ def _facts(plan: FilterPlan) -> Iterator[tuple[str, str]]:
         where = " (in the files looked at)" if plan.sampled else ""
         counts = [f"{name} {_count(each)}" for name, each in plan.unique.items()]
         yield "unique", ", ".join(counts) + where
-    yield from _headed("download", list(_download(plan.download)))
+    yield from _headed("download", list(_download(plan.download, "url" in plan.unique)))
     if plan.disk:
         yield "disk", _disk(plan.disk)
     yield "columns", f"{', '.join(plan.columns) or 'none'}: no other was read"
@@ -155,8 +155,9 @@ def _count(count: Count) -> str:
     return f"about {shown} (HyperLogLog, standard error {100 * count.standard_error:.1f} %)"
 
 
-def _download(download: Download) -> Iterator[str]:
-    yield f"{_rows(download.urls)} urls, each once"
+def _download(download: Download, counted: bool) -> Iterator[str]:
+    known = "urls, each once" if counted else "urls at most: how many differ was not counted"
+    yield f"{_rows(download.urls)} {known}"
     if download.census is None:
         yield "bytes and hours are unknown without a census of some urls; to make one:"
         yield "coyo download SUBSET --census 10000 -o census"

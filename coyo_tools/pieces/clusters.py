@@ -136,7 +136,8 @@ class Clusters:
         """Variance of the total, had the rows been drawn one by one."""
         looked = sum(self.rows)
         share = (count + 2) / (looked + 4)
-        return self.all_rows**2 * (1 - looked / self.all_rows) * share * (1 - share) / (looked + 4)
+        others = self.all_rows - looked
+        return self.all_rows * others * share * (1 - share) / (looked + 4)
 
 
 def _t(degrees: int) -> float:

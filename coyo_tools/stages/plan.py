@@ -7,6 +7,7 @@ written.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -80,42 +81,35 @@ def _judged(
 
     if not tests:
         return pl.repeat(True, bite.rows, eager=True), Counts(bite.rows), ()
+    known = [Tests(pl.col(f"passes{n}"), pl.col(f"unknown{n}")) for n in range(len(tests))]
+    verdicts = {f"passes{n}": test.passes.fill_null(False) for n, test in enumerate(tests)}
+    verdicts |= {f"unknown{n}": test.unknown for n, test in enumerate(tests)}
     with reading(bite):
-        verdicts = (
-            served.scan(read)
-            .select(
-                *(t.passes.fill_null(False).alias(f"p{n}") for n, t in enumerate(tests)),
-                *(t.unknown.alias(f"u{n}") for n, t in enumerate(tests)),
-            )
-            .collect()
-        )
-    known = [Tests(pl.col(f"p{n}"), pl.col(f"u{n}")) for n in range(len(tests))]
-    exprs = [*counting(known), *counting_unique_kills(known)]
-    row = verdicts.select(exprs).row(0, named=True)
-    passing = verdicts.select(pl.all_horizontal([t.passes for t in known])).to_series()
+        # Not select alone: a condition on no column would give one row.
+        judged = served.scan(read).with_columns(**verdicts).select(*verdicts).collect()
+    row = judged.select([*counting(known), *counting_unique_kills(known)]).row(0, named=True)
+    passing = judged.select(pl.all_horizontal([test.passes for test in known])).to_series()
     kills = tuple(int(row[f"only{n}"]) for n in range(len(tests)))
     return passing, counted(bite.rows, row, len(tests)), kills
 
 
 def _surviving(bite: Bite, passing: pl.Series) -> Iterator[tuple[Bite, pl.Series]]:
     """Runs of row groups in which something passes, each with its rows of `passing`."""
-    run: Bite | None = None
-    at = 0
+    spans, at = [], 0
     for group in bite.row_groups:
         rows = int(bite.part.metadata.row_group(group).num_rows)
-        if passing.slice(at, rows).any():
-            first, offset, before = (
-                (run.row_groups.start, run.offset, run.rows)
-                if run
-                else (group, bite.offset + at, 0)
-            )
-            run = Bite(bite.part, range(first, group + 1), offset, before + rows)
-        elif run:
-            yield run, passing.slice(run.offset - bite.offset, run.rows)
-            run = None
+        spans.append((passing.slice(at, rows).any(), group, at, rows))
         at += rows
-    if run:
-        yield run, passing.slice(run.offset - bite.offset, run.rows)
+    for alive, run in itertools.groupby(spans, key=lambda span: span[0]):
+        if not alive:
+            continue
+        groups, starts, counts = zip(*((g, s, c) for _, g, s, c in run), strict=True)
+        whole = range(groups[0], groups[-1] + 1)
+        count = sum(counts)
+        yield (
+            Bite(bite.part, whole, bite.offset + starts[0], count),
+            passing.slice(starts[0], count),
+        )
 
 
 class _Found:
