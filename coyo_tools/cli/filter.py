@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 @click.command(name="filter", cls=RuleCommand)
 @source_argument
 @click.option(
-    "-o", "--out", metavar="DIR", help="Folder to write; local, s3:// or gs://. Not with --plan."
+    "-o",
+    "--out",
+    metavar="DIR",
+    help="Folder to write; local, s3:// or gs://. Needed unless --plan.",
 )
 @click.option(
     "--plan",

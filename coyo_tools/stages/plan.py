@@ -85,8 +85,7 @@ def _judged(
     verdicts = {f"passes{n}": test.passes.fill_null(False) for n, test in enumerate(tests)}
     verdicts |= {f"unknown{n}": test.unknown for n, test in enumerate(tests)}
     with reading(bite):
-        # Not select alone: a condition on no column would give one row.
-        judged = served.scan(read).with_columns(**verdicts).select(*verdicts).collect()
+        judged = served.scan(read).select(**verdicts).collect()
     row = judged.select([*counting(known), *counting_unique_kills(known)]).row(0, named=True)
     passing = judged.select(pl.all_horizontal([test.passes for test in known])).to_series()
     kills = tuple(int(row[f"only{n}"]) for n in range(len(tests)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import math
 import os
 import time
@@ -19,7 +18,7 @@ from coyo_tools.pieces.clusters import Clusters, Estimate, drawn
 from coyo_tools.pieces.distinct import Count, Distinct
 from coyo_tools.pieces.expected import Disk, Download
 from coyo_tools.pieces.funnel import Counts, Step, funnel, tests_of
-from coyo_tools.pieces.rules import AnyRule, rules_help, rules_of
+from coyo_tools.pieces.rules import AnyRule, rules_of
 from coyo_tools.pieces.sampling import Amount
 from coyo_tools.pieces.selections import Sample, Top, entries_of
 from coyo_tools.pieces.sidecar import histograms_in
@@ -145,9 +144,6 @@ def plan(
     job = _Job(parts, asked, settings, wanted)
     job.look(progress)
     return job.told(found.url, census, started)
-
-
-plan.__doc__ = f"{inspect.cleandoc(plan.__doc__ or '')}\n\nRules:\n\n{rules_help()}"
 
 
 @dataclass

@@ -162,7 +162,10 @@ class FilterSettings:
         None, "Write only these columns, comma-separated, in this order.", metavar="A,B"
     )
     limit_files: int | None = option(
-        None, "Read only the first N files of the source.", minimum=1, metavar="N"
+        None,
+        "Read only the first N files of the source; with --plan N drawn by a hash of their names.",
+        minimum=1,
+        metavar="N",
     )
     schema: str = option("auto", _SCHEMA_HELP, choices=SCHEMA_CHOICES)
     stats: str | None = option(

@@ -26,7 +26,7 @@ def coverage(shares: np.ndarray, rows: np.ndarray, n: int, draws: int) -> float:
     return held / draws
 
 
-@pytest.mark.parametrize("n", [3, 8, 32])
+@pytest.mark.parametrize("n", [3, 8, 32, 96])
 def test_the_interval_holds_the_truth_in_95_of_100_samples_where_files_differ(n):
     rng = np.random.default_rng(7)
     rows = rng.integers(500, 1500, 128)
