@@ -92,6 +92,8 @@ def _facts(plan: FilterPlan) -> Iterator[tuple[str, str]]:
     if plan.disk:
         yield "disk", _disk(plan.disk)
     yield "columns", f"{', '.join(plan.columns) or 'none'}: no other was read"
+    if plan.fetched:
+        yield "", show.fetched(plan.fetched)
 
 
 def _headed(word: str, lines: Sequence[str]) -> Iterator[tuple[str, str]]:

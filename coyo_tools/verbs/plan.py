@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from coyo_tools.machinery import engine
+from coyo_tools.machinery.traffic import Fetched, Traffic, told_of_waits
 from coyo_tools.pieces import expected
 from coyo_tools.pieces import source as sources
 from coyo_tools.pieces.census import Census, census_at, newest_census
@@ -75,6 +76,7 @@ class FilterPlan:
     rows_out: of these. kept: of the whole source, with its 95 % interval. unique: different values
     among the kept rows of the files looked at, by column. disk: None where it was not asked for or
     cannot be told. columns: that were read. notes: what else is worth telling. seconds: it took.
+    fetched: of a remote source.
     """
 
     source: str
@@ -92,6 +94,7 @@ class FilterPlan:
     columns: tuple[str, ...]
     notes: tuple[str, ...]
     seconds: float
+    fetched: Fetched | None = None
 
     @property
     def sampled(self) -> bool:
@@ -109,6 +112,7 @@ class FilterPlan:
             "unique": {name: count.to_dict() for name, count in self.unique.items()},
             "download": self.download.to_dict(),
             "disk": self.disk and self.disk.to_dict(),
+            "fetched": self.fetched and self.fetched.to_dict(),
             "seconds": round(self.seconds, 3),
         }
 
@@ -135,7 +139,9 @@ def plan(
     started = time.monotonic()
     settings, wanted = settings or FilterSettings(), wanted or PlanSettings()
     asked = rules_of([*settings.rules, *entries_of(rules)])
-    found = sources.find(source, schema=settings.schema)
+    traffic = Traffic()
+    progress = told_of_waits(progress, traffic, "plan")
+    found = sources.find(source, schema=settings.schema, traffic=traffic)
     census = census_at(wanted.census) if wanted.census else newest_census(found.url)
     parts = found.open_all()
     for part in parts:
@@ -143,7 +149,7 @@ def plan(
         part.binding.in_file(settings.columns or (), part.part.url)
     job = _Job(parts, asked, settings, wanted)
     job.look(progress)
-    return job.told(found.url, census, started)
+    return job.told(found, census, started)
 
 
 @dataclass
@@ -232,17 +238,17 @@ class _Job:
             for each in several:
                 self._distinct[name].add(each)
 
-    def told(self, url: str, census: Census | None, started: float) -> FilterPlan:
+    def told(self, found: sources.Source, census: Census | None, started: float) -> FilterPlan:
         """The plan."""
         counts = sum((seen.counts for seen in self._seen.values()), Counts.none(len(self._rules)))
         schema = self._schemas.pop() if len(self._schemas) == 1 else "mixed"
         kept = self._whole(lambda seen: seen.counts.kept)
         unique = {name: each.count() for name, each in self._distinct.items()}
         urls = self._urls(unique.get("url"), counts.kept, kept)
-        if census is not None and census.source != url:
+        if census is not None and census.source != found.url:
             self._notes.append(f"{census.place} is the census of {census.source}")
         return FilterPlan(
-            source=url,
+            source=found.url,
             schema=schema,
             files=self._clusters.files,
             rows=self._clusters.all_rows,
@@ -260,6 +266,7 @@ class _Job:
             columns=self._columns(),
             notes=tuple(self._notes),
             seconds=time.monotonic() - started,
+            fetched=found.fetched,
         )
 
     def _whole(self, of: Callable[[_Seen], int]) -> Estimate:
