@@ -41,21 +41,13 @@ def commands() -> str:
 
 
 def verbs() -> str:
-<<<<<<< HEAD
-    """Each verb's signature and docstring; at the end the one that is no command."""
-=======
-    """Each verb's signature and docstring: the commands, then those that are an option of one."""
->>>>>>> a6861d3 (Document plans, and the census they read)
+    """Each verb's signature and docstring; at the end those that are no command."""
     import coyo_tools
     from coyo_tools.cli import COMMANDS
 
     others = [n for n in coyo_tools.__all__ if n.islower() and n not in COMMANDS]
     sections = []
-<<<<<<< HEAD
-    for name in (*COMMANDS, "to_datasets"):
-=======
     for name in (*COMMANDS, *others):
->>>>>>> a6861d3 (Document plans, and the census they read)
         verb = getattr(coyo_tools, name)
         call = f"{name}{_signature(verb)}"
         said = inspect.getdoc(verb) or ""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from coyo_tools.pieces.rules import AnyRule, rules_of
 from coyo_tools.pieces.sampling import Amount
 from coyo_tools.pieces.selections import Sample, Top, entries_of
 from coyo_tools.pieces.sidecar import histograms_in
-from coyo_tools.pieces.source import OpenPart
+from coyo_tools.pieces.source import OpenPart, SourceLike
 from coyo_tools.stages.plan import SIZES, Survey, Surveyed, survey
 from coyo_tools.verbs.passes import Passes, resolve
 from coyo_tools.words.config import DEFAULT_SOURCE, FilterSettings, PlanSettings
@@ -118,7 +117,7 @@ class FilterPlan:
 
 
 def plan(
-    source: str | os.PathLike[str] = DEFAULT_SOURCE,
+    source: SourceLike = DEFAULT_SOURCE,
     settings: FilterSettings | None = None,
     wanted: PlanSettings | None = None,
     *,
