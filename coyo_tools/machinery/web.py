@@ -149,6 +149,8 @@ async def _size(place: Place, traffic: Traffic) -> int:
             ):
                 _check_tag(answer, place, traffic)
                 total = _total(answer)
+                if answer.status == 206:
+                    traffic.count(bytes=len(await answer.read()))
                 return int(answer.headers.get("Content-Length", 0)) if total is None else total
         except _errors() as error:
             await tries.pause(error)

@@ -1,9 +1,8 @@
 """Parts in bites of a few row groups, as polars frames under COYO's names and types.
 
 polars reads local files by itself: its reader decodes what a filter drops only where it must, which
-halves the cost of scattered survivors. Of a remote part, the byte ranges of the columns in question
-are laid into a sparse local file at their own offsets, with the footer at its end; polars
-reads that, and no byte is fetched that no one asked for.
+halves the cost of scattered survivors. Of a remote part, only the columns in question are
+fetched, into a local file that polars reads in its place (`pieces.held`).
 """
 
 from __future__ import annotations
@@ -12,14 +11,14 @@ import contextlib
 import io
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from coyo_tools.machinery.ranges import copy_ranges
-from coyo_tools.machinery.storage import first_line, is_remote, local_path, storage_errors
+from coyo_tools.machinery.storage import first_line, is_remote, local_path
 from coyo_tools.pieces.binding import target_type
+from coyo_tools.pieces.held import Remote
 from coyo_tools.pieces.parts import MAGIC, OpenPart, does_not_fit
 from coyo_tools.words.errors import CorruptFile, RuleError, SchemaError, SourceError
 
@@ -56,37 +55,23 @@ def bites(part: OpenPart, rows: int = BITE_ROWS) -> Iterator[Bite]:
 
 
 class Served:
-    """A bite whose columns can be scanned. Made by `serve`."""
+    """A bite whose columns can be scanned. Made by `serve`.
 
-    def __init__(self, bite: Bite, path: Path, *, remote: bool) -> None:
-        self._bite, self._path, self._remote = bite, path, remote
-        self._here: set[str] = set()
+    file_with: the local file in which columns by these names are.
+    """
+
+    def __init__(self, bite: Bite, file_with: Callable[[Sequence[str]], Path]) -> None:
+        self._bite, self._file_with = bite, file_with
 
     def scan(self, columns: Sequence[str]) -> pl.LazyFrame:
         """These columns, by COYO's names and types. Raises SchemaError, SourceError."""
         import polars as pl
 
         part, bite = self._bite.part, self._bite
-        if self._remote:
-            own = part.binding.in_file(columns, part.part.url)
-            self._fetch([name for name in own if name not in self._here])
-        frame = pl.scan_parquet(self._path, glob=False).slice(bite.offset, bite.rows)
+        with reading(bite):
+            path = self._file_with(part.binding.in_file(columns, part.part.url))
+        frame = pl.scan_parquet(path, glob=False).slice(bite.offset, bite.rows)
         return _named(frame, part, columns)
-
-    def _fetch(self, own: Sequence[str]) -> None:
-        if not own:
-            return
-        part = self._bite.part
-        with reading(self._bite), self._path.open("r+b") as file:
-
-            def sink(position: int, chunk: bytes) -> None:
-                with storage_errors(str(self._path)):
-                    file.seek(position)
-                    file.write(chunk)
-
-            ranges = _ranges(self._bite, own)
-            copy_ranges(part.part.place, ranges, part.traffic, sink, part.part.bytes)
-        self._here.update(own)
 
 
 def scan(part: OpenPart, columns: Sequence[str]) -> pl.LazyFrame:
@@ -120,42 +105,15 @@ def _named(
 
 @contextlib.contextmanager
 def serve(bite: Bite) -> Iterator[Served]:
-    """The bite, ready to be scanned; what had to be fetched is gone when the block ends."""
-    part = bite.part.part
-    if not is_remote(part.url):
-        yield Served(bite, local_path(part.url), remote=False)
+    """The bite, ready to be scanned; what had to be fetched is gone when the block ends, unless the
+    part holds it."""
+    url = bite.part.part.url
+    if not is_remote(url):
+        path = local_path(url)
+        yield Served(bite, lambda _: path)
         return
     with tempfile.TemporaryDirectory(prefix="coyo-") as scratch:
-        path = Path(scratch) / "part.parquet"
-        with storage_errors(scratch), path.open("wb") as file:
-            file.write(MAGIC)
-            file.seek(part.bytes - len(bite.part.footer))
-            file.write(bite.part.footer)
-        yield Served(bite, path, remote=True)
-
-
-def _ranges(bite: Bite, own: Sequence[str]) -> list[tuple[int, int]]:
-    """Where these columns' bytes lie: (start, end), in order, neighbours joined."""
-    spans = sorted(_spans(bite, set(own)))
-    joined: list[tuple[int, int]] = []
-    for start, end in spans:
-        if joined and start <= joined[-1][1]:
-            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
-        else:
-            joined.append((start, end))
-    return joined
-
-
-def _spans(bite: Bite, own: set[str]) -> Iterator[tuple[int, int]]:
-    for index in bite.row_groups:
-        group = bite.part.metadata.row_group(index)
-        for number in range(group.num_columns):
-            chunk = group.column(number)
-            path = chunk.path_in_schema
-            if path in own or any(path.startswith(f"{name}.") for name in own):
-                offsets = [chunk.data_page_offset, chunk.dictionary_page_offset or 0]
-                start = min(offset for offset in offsets if offset > 0)
-                yield start, start + chunk.total_compressed_size
+        yield Served(bite, Remote(bite.part, bite.row_groups, Path(scratch)).file_with)
 
 
 def _converted(part: OpenPart, name: str) -> pl.Expr:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    from coyo_tools.pieces.held import Held
+
 MAGIC = b"PAR1"
 LFS_HEAD = b"version https://git-lfs"
 # Bytes asked for at first, so that most footers of remote files come with one request: up to
@@ -64,7 +66,7 @@ class OpenPart:
     """A part whose footer has been read. Columns go by COYO's names and types.
 
     footer: the file's last bytes, from the start of its metadata on. traffic: counts what is read
-    of a remote one. Nothing is held open.
+    of a remote one; held: where its columns stay once fetched, or None. Nothing is held open.
     """
 
     part: Part
@@ -73,6 +75,7 @@ class OpenPart:
     metadata: pq.FileMetaData
     footer: bytes
     traffic: Traffic = field(default_factory=Traffic, compare=False, repr=False)
+    held: Held | None = field(default=None, compare=False, repr=False)
 
     @property
     def rows(self) -> int:
@@ -121,6 +124,10 @@ class OpenPart:
         file = self.__dict__.pop("file", None)
         if file is not None:
             file.close(force=True)
+
+    def holding(self, held: Held | None) -> OpenPart:
+        """The same part, whose columns stay in `held` once fetched; of no use to a local one."""
+        return replace(self, held=held) if is_remote(self.part.url) else self
 
     def identity(self) -> dict[str, Any]:
         """What the manifest records: name, bytes and a digest of the footer; the hub's revision;

@@ -18,10 +18,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from coyo_tools.machinery import engine, manifest
-from coyo_tools.machinery.storage import Folder, folder_at
+from coyo_tools.machinery.storage import Folder, folder_at, is_remote, local_path
 from coyo_tools.machinery.traffic import Fetched, Traffic, told_of_waits
 from coyo_tools.pieces import source as sources
+from coyo_tools.pieces.columns import columns_to_write
 from coyo_tools.pieces.funnel import Counts, Step, funnel, tests_of
+from coyo_tools.pieces.held import FOLDER as HELD
+from coyo_tools.pieces.held import Held
 from coyo_tools.pieces.rules import AnyRule, packages_of, rules_help, rules_of
 from coyo_tools.pieces.selections import Top, cuts_of, entries_of, of_part
 from coyo_tools.pieces.sidecar import histograms_in
@@ -36,7 +39,7 @@ from coyo_tools.stages.filter import (
 )
 from coyo_tools.verbs.passes import Passes, resolve
 from coyo_tools.words.config import DEFAULT_SOURCE, FilterSettings, as_json
-from coyo_tools.words.errors import SchemaError, SettingsError, nearest
+from coyo_tools.words.errors import SettingsError
 from coyo_tools.words.progress import Listener, Progress, silent
 from coyo_tools.words.schema import COYO
 
@@ -143,8 +146,9 @@ def filter(
     found = found.first(settings.limit_files)
     folder = folder_at(out)
     sources.keep_apart(found.url, folder.url)
-    parts = found.open_all()
-    columns = _columns(parts, settings.columns)
+    held = None if is_remote(folder.url) else Held(local_path(folder.url) / HELD)
+    parts = [part.holding(held) for part in found.open_all()]
+    columns = columns_to_write(parts, settings.columns)
     for part in parts:
         tests_of(asked, part)  # every part must be able to answer every rule before one is written
     job = _Job(found.url, parts, asked, columns, settings)
@@ -163,44 +167,13 @@ def filter(
             told = _told(run, folder, time.monotonic() - started, complete_before=True)
             return dataclasses.replace(told, fetched=found.fetched)
         job.run(run, folder, progress)
+        if held is not None:
+            held.clear()
         told = _told(run, folder, time.monotonic() - started)
         return dataclasses.replace(told, notes=notes, fetched=found.fetched)
 
 
 filter.__doc__ = f"{inspect.cleandoc(filter.__doc__ or '')}\n\nRules:\n\n{rules_help()}"
-
-
-def _columns(parts: Sequence[OpenPart], wanted: Sequence[str] | None) -> tuple[str, ...]:
-    """The columns to write: the same from every part. Raises SchemaError."""
-    first = parts[0] if parts else None
-    if wanted is not None:
-        for part in parts:
-            part.binding.in_file(wanted, part.part.url)
-        if len(set(wanted)) < len(wanted) or not wanted:
-            raise SettingsError("names no column, or one twice", where="--columns")
-        return tuple(wanted)
-    if first is None:
-        return ()
-    for part in parts[1:]:
-        _same_columns(first, part)
-    return tuple(first.binding.columns)
-
-
-def _same_columns(first: OpenPart, part: OpenPart) -> None:
-    ours, theirs = set(first.binding.columns), set(part.binding.columns)
-    differing = sorted(ours ^ theirs) or [
-        n for n in ours if first.schema.field(n).type != part.schema.field(n).type
-    ]
-    if differing:
-        name = differing[0]
-        near = nearest(name, sorted(ours & theirs))
-        what = "another type of" if name in ours & theirs else "" if name in theirs else "no"
-        raise SchemaError(
-            f"has {what or 'a'} column {name!r}, unlike {first.part.name}"
-            + (f" (which has {near!r})" if near and name in theirs else ""),
-            where=part.part.url,
-            todo="name the columns to write with --columns, those that all parts have",
-        )
 
 
 class _Job:
@@ -250,6 +223,8 @@ class _Job:
             hear = _Rows(progress, self._parts, done)
             for part, filtered in engine.run(work, missing, processes=0, on_event=hear):
                 done[part.part.name] = filtered
+                if part.held is not None:
+                    part.held.drop(part)
             self._finish(run, [done[part.part.name] for part in self._parts])
 
     def _filter(self, part: OpenPart) -> Filter:

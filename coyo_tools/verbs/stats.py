@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import math
 import os
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from coyo_tools.machinery import engine, manifest
@@ -18,6 +21,7 @@ from coyo_tools.pieces import source as sources
 from coyo_tools.pieces.binding import type_name
 from coyo_tools.pieces.bites import polars_types
 from coyo_tools.pieces.exact_sum import ExactSum
+from coyo_tools.pieces.held import Held
 from coyo_tools.pieces.measures import Measure, is_measurable
 from coyo_tools.pieces.quantiles import Tally, rank_of_share
 from coyo_tools.pieces.sidecar import HISTOGRAMS, STATS, packed
@@ -27,6 +31,7 @@ from coyo_tools.verbs.passes import Passes
 from coyo_tools.words.config import DEFAULT_SOURCE, StatsSettings, as_json
 from coyo_tools.words.errors import SchemaError
 from coyo_tools.words.progress import Listener, silent
+from coyo_tools.words.schema import COYO
 
 QUANTILES = (1, 5, 10, 25, 50, 75, 90, 95, 99)
 MOST_AT_ONCE = 4  # parts
@@ -142,14 +147,23 @@ class _Job:
         progress: Listener,
     ) -> None:
         workers = settings.workers or min(MOST_AT_ONCE, engine.cores())
-        self._names = names
-        self._passes = Passes("stats", parts, workers, progress)
+        self._names, self._parts = names, parts
+        self._passes = functools.partial(Passes, "stats", workers=workers, progress=progress)
 
     def run(self) -> tuple[list[ColumnStats], list[Tally]]:
-        """One pass over all columns, and those that quantiles still need."""
+        """One pass over all columns, and those that quantiles still need.
+
+        Columns that need more than one are fetched once all the same.
+        """
+        often = [name for name in self._names if not _few_values(name, self._names[name])]
+        with tempfile.TemporaryDirectory(prefix="coyo-stats-") as scratch:
+            held = Held(Path(scratch), often)
+            return self._run(self._passes([part.holding(held) for part in self._parts]))
+
+    def _run(self, passes: Passes) -> tuple[list[ColumnStats], list[Tally]]:
         what = Look(tuple(Measure(name) for name in self._names), raw=True)
         sums = [ExactSum() for _ in self._names]
-        tallies = self._passes.tallies(
+        tallies = passes.tallies(
             what, "histograms", also=lambda number, seen: sums[number].add(seen.values)
         )
         searches = [
@@ -157,12 +171,18 @@ class _Job:
             for tally in tallies
         ]
         flat = [(number, s) for number, found in enumerate(searches) for s in found.values()]
-        self._passes.narrow(what, flat, [tally.order for tally in tallies], "quantiles")
+        passes.narrow(what, flat, [tally.order for tally in tallies], "quantiles")
         columns = [
             _column(name, tally, total, {q: s.lo for q, s in found.items()}, self._names[name])
             for name, tally, total, found in zip(self._names, tallies, sums, searches, strict=True)
         ]
         return columns, tallies
+
+
+def _few_values(name: str, dtype: str) -> bool:
+    """Whether one pass tells all: a column of 65,536 values at most, or of small integers."""
+    known = COYO.get(name)
+    return dtype.startswith(("int", "uint")) or (known is not None and known.float16_valued)
 
 
 def _column(

@@ -1,7 +1,8 @@
 """A web server of the files in a folder, with byte ranges; it misbehaves on demand.
 
 `faults[kind]` is a list: the next requests of that kind are answered by its items, in order, and
-by the truth again once it is empty. What is asked is counted: `requests` by kind, `bytes_sent`.
+by the truth where that is None or the list is empty. What is asked is counted: `requests` by kind,
+`bytes_sent`.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ class FileServer(ThreadedServer):
         self.folder, self.delay_s = folder, delay_s
         self.requests: Counter[str] = Counter()
         self.bytes_sent = 0
-        self.faults: defaultdict[str, list[Fault]] = defaultdict(list)
+        self.faults: defaultdict[str, list[Fault | None]] = defaultdict(list)
         self.asked: list[tuple[str, int, int]] = []  # path, start, end of file requests
 
     def app(self) -> web.Application:
@@ -101,8 +102,8 @@ class FileServer(ThreadedServer):
         if "Range" in request.headers:
             headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
         self.asked.append((name, start, end))
-        if self.faults[kind]:
-            return await self.faults[kind].pop(0)(request, headers, body)
+        if self.faults[kind] and (fault := self.faults[kind].pop(0)) is not None:
+            return await fault(request, headers, body)
         self.bytes_sent += len(body)
         status = 206 if "Range" in request.headers else 200
         return web.Response(status=status, headers=headers, body=body)
