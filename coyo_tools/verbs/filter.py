@@ -39,7 +39,6 @@ from coyo_tools.stages.filter import (
 )
 from coyo_tools.verbs.passes import Passes, resolve
 from coyo_tools.words.config import DEFAULT_SOURCE, FilterSettings, as_json
-from coyo_tools.words.errors import SettingsError
 from coyo_tools.words.progress import Listener, Progress, silent
 from coyo_tools.words.schema import COYO
 
