@@ -389,8 +389,12 @@ class _Web:
         self._loop.close()
 
 
+_making = threading.Lock()  # `cache` alone would let two threads make one each
+
+
 def _web() -> _Web:
-    return _web_of(os.getpid())
+    with _making:
+        return _web_of(os.getpid())
 
 
 @functools.cache
