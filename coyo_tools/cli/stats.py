@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -25,11 +26,21 @@ if TYPE_CHECKING:
 @click.option(
     "-o", "--out", metavar="DIR", help="Folder for stats.json and histograms for a later --top."
 )
+@click.option(
+    "--keep",
+    is_flag=True,
+    help="Write them where --top looks by itself: SOURCE.stats; of a remote source, your cache.",
+)
 @settings_options(StatsSettings)
 @overwrite_option
 @json_option
 def command(
-    source: str | None, out: str | None, overwrite: bool, as_json: bool, **values: Any
+    source: str | None,
+    out: str | None,
+    keep: bool,
+    overwrite: bool,
+    as_json: bool,
+    **values: Any,
 ) -> None:
     """Show exact figures of every numeric column: nulls, min, mean, max, quantiles.
 
@@ -42,16 +53,21 @@ def command(
 
     settings = settings_from(StatsSettings, values)
     result = stats(
-        source or DEFAULT_SOURCE, out, settings, overwrite=overwrite, progress=show.listener()
+        source or DEFAULT_SOURCE,
+        out,
+        settings,
+        keep=keep,
+        overwrite=overwrite,
+        progress=show.listener(),
     )
     if as_json:
         show.print_json(result.to_dict())
     else:
-        tell(result)
+        tell(result, keep=keep)
 
 
-def tell(result: StatsResult) -> None:
-    """Print a line a column and the next command."""
+def tell(result: StatsResult, *, keep: bool) -> None:
+    """Print a line a column and the next command. keep: the histograms are found by themselves."""
     for note in result.notes:
         click.echo(f"note: {note}", err=True)
     missing = any(column.nulls or column.nan for column in result.columns)
@@ -62,11 +78,18 @@ def tell(result: StatsResult) -> None:
     if result.fetched:
         click.echo(show.fetched(result.fetched))
     place = f": {result.out}" if result.out else ""
-    kept = f" --stats {result.out}" if result.out else ""
+    kept = f" --stats {result.out}" if result.out and not keep else ""
     click.echo(
         f"{show.count(result.rows)} rows, {show.seconds(result.seconds)}{place}   "
-        f"next: coyo filter {result.source} -o subset --top 30% --by clip_similarity_vitl14{kept}"
+        f"next: coyo filter {result.source} -o subset --top 30% --by {_by(result)}{kept}"
     )
+
+
+def _by(result: StatsResult) -> str:
+    """A column to order by, as a shell takes it."""
+    names = [column.name for column in result.columns]
+    usual = "clip_similarity_vitl14"
+    return shlex.quote(usual if usual in names or not names else names[0])
 
 
 def _row(column: ColumnStats, missing: bool, quantiles: list[str]) -> list[str]:

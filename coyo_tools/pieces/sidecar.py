@@ -7,12 +7,15 @@ Of column N of stats.json the arrays `N.bins` (int32, the bins that are not empt
 
 from __future__ import annotations
 
+import hashlib
 import io
+import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from coyo_tools.machinery.manifest import MANIFEST, Manifest, difference_between, read_manifest
-from coyo_tools.machinery.storage import folder_at
+from coyo_tools.machinery.storage import folder_at, is_remote, local_path
+from coyo_tools.pieces import dataset_objects
 from coyo_tools.pieces.quantiles import Order, Tally
 from coyo_tools.words.errors import CorruptFile, SettingsError
 
@@ -36,6 +39,28 @@ def packed(tallies: Sequence[Tally]) -> bytes:
     file = io.BytesIO()
     np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # its other keywords are not ours
     return file.getvalue()
+
+
+def kept_place(source: str) -> str | None:
+    """Where the stats of a source are looked for by themselves: beside it, in SOURCE.stats; of a
+    remote one in the user's cache. None of a pattern and of what has no place.
+    """
+    if source.startswith(dataset_objects.SCHEME):
+        return None
+    if is_remote(source):
+        cache = os.environ.get("XDG_CACHE_HOME") or str(local_path("~/.cache"))
+        return f"{cache}/coyo-tools/stats/{hashlib.sha256(source.encode()).hexdigest()[:16]}"
+    path = local_path(source).resolve()
+    return str(path) + ".stats" if path.exists() and path.name else None
+
+
+def is_begun(place: str) -> bool:
+    """Whether there is a folder with anything in it, but for a `coyo stats` that was cut off."""
+    folder = folder_at(place)
+    manifest = read_manifest(folder)
+    if manifest is None:
+        return bool(folder.names())
+    return manifest.command != "stats" or manifest.complete
 
 
 def histograms_in(place: str, inputs: Sequence[Mapping[str, Any]]) -> dict[str, Tally]:

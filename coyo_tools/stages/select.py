@@ -108,7 +108,7 @@ def _raw(measure: Measure, types: dict[str, pl.DataType]) -> Measured:
 
     assert measure.by is not None
     over = measure.over(types, "")
-    if over.order.kind == "int":
+    if over.order.kind == "int" or measure.by not in types:
         return over
     return Measured(pl.col(measure.by).cast(_dtype(over.order.kind)), over.order, over.columns)
 

@@ -26,8 +26,7 @@ from coyo_tools.pieces.funnel import Counts, Step, funnel, tests_of
 from coyo_tools.pieces.held import FOLDER as HELD
 from coyo_tools.pieces.held import Held
 from coyo_tools.pieces.rules import AnyRule, packages_of, rules_help, rules_of
-from coyo_tools.pieces.selections import Top, cuts_of, entries_of, of_part
-from coyo_tools.pieces.sidecar import histograms_in
+from coyo_tools.pieces.selections import cuts_of, entries_of, of_part
 from coyo_tools.pieces.source import OpenPart, SourceLike
 from coyo_tools.stages.filter import (
     Filter,
@@ -37,6 +36,7 @@ from coyo_tools.stages.filter import (
     filter_part,
     filtered_before,
 )
+from coyo_tools.verbs.histograms import Histograms
 from coyo_tools.verbs.passes import Passes, resolve
 from coyo_tools.words.config import DEFAULT_SOURCE, FilterSettings, as_json
 from coyo_tools.words.progress import Listener, Progress, silent
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset
 
     from coyo_tools.machinery.manifest import Run
-    from coyo_tools.pieces.quantiles import Tally
 
 MOST_AT_ONCE = 4  # parts that are read; each holds a row group or two for every core
 
@@ -150,8 +149,8 @@ def filter(
     columns = columns_to_write(parts, settings.columns)
     for part in parts:
         tests_of(asked, part)  # every part must be able to answer every rule before one is written
-    job = _Job(found.url, parts, asked, columns, settings)
-    notes = job.use_stats()
+    histograms = Histograms(found, parts, asked, settings, progress=progress)
+    job = _Job(found.url, parts, asked, columns, settings, histograms)
     with manifest.begin(
         folder,
         "filter",
@@ -169,7 +168,7 @@ def filter(
         if held is not None:
             held.clear()
         told = _told(run, folder, time.monotonic() - started)
-        return dataclasses.replace(told, notes=notes, fetched=found.fetched)
+        return dataclasses.replace(told, notes=histograms.notes, fetched=found.fetched)
 
 
 filter.__doc__ = f"{inspect.cleandoc(filter.__doc__ or '')}\n\nRules:\n\n{rules_help()}"
@@ -185,30 +184,20 @@ class _Job:
         rules: tuple[AnyRule, ...],
         columns: tuple[str, ...],
         settings: FilterSettings,
+        histograms: Histograms,
     ) -> None:
-        self._source = source
+        self._source, self._histograms = source, histograms
         self._parts, self._rules, self._columns = parts, rules, columns
         self._settings = settings
-        self._histograms: dict[str, Tally] = {}
         self._ids = all("id" in part.binding.columns for part in parts)
         # polars decodes a part on every core; what it leaves idle, the next part's start takes.
         self._workers = settings.workers or max(1, min(MOST_AT_ONCE, engine.cores() // 2))
 
-    def use_stats(self) -> tuple[str, ...]:
-        """Load the histograms that the settings name; whether they help. Raises SettingsError."""
-        place = self._settings.stats
-        if place is None:
-            return ()
-        self._histograms = histograms_in(place, [part.identity() for part in self._parts])
-        first = self._rules[0] if self._rules else None
-        if isinstance(first, Top) and first.per == "source" and first.by in self._histograms:
-            return (f"{first.label}: with the histogram of {place}",)
-        return (f"{place} is of no use here: no --top by a column comes before the other rules",)
-
     def run(self, run: Run, folder: Folder, progress: Listener) -> None:
         """Filter what is missing into the folder and finish the manifest."""
-        passes = Passes("filter", self._parts, self._workers, progress)
-        self._rules = resolve(self._rules, passes, self._histograms.get)
+        counters = self._settings.workers or min(MOST_AT_ONCE, engine.cores())
+        passes = Passes("filter", self._parts, counters, progress)
+        self._rules = resolve(self._rules, passes, self._histograms)
         with tempfile.TemporaryDirectory(prefix="coyo-filter-") as scratch:
             done: dict[str, Filtered] = {}
             missing = []

@@ -24,17 +24,18 @@ from coyo_tools.pieces.exact_sum import ExactSum
 from coyo_tools.pieces.held import Held
 from coyo_tools.pieces.measures import Measure, is_measurable
 from coyo_tools.pieces.quantiles import Tally, rank_of_share
-from coyo_tools.pieces.sidecar import HISTOGRAMS, STATS, packed
-from coyo_tools.pieces.source import OpenPart, SourceLike
+from coyo_tools.pieces.sidecar import HISTOGRAMS, STATS, kept_place, packed
+from coyo_tools.pieces.source import OpenPart, Source, SourceLike
 from coyo_tools.stages.select import Look
 from coyo_tools.verbs.passes import Passes
 from coyo_tools.words.config import DEFAULT_SOURCE, StatsSettings, as_json
-from coyo_tools.words.errors import SchemaError
+from coyo_tools.words.errors import RuleError, SchemaError, SettingsError
 from coyo_tools.words.progress import Listener, silent
 from coyo_tools.words.schema import COYO
 
 QUANTILES = (1, 5, 10, 25, 50, 75, 90, 95, 99)
 MOST_AT_ONCE = 4  # parts
+KIND_NAMES = {"int": "int64", "f32": "float32", "f64": "float64"}
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ def stats(
     out: str | os.PathLike[str] | None = None,
     settings: StatsSettings | None = None,
     *,
+    keep: bool = False,
     overwrite: bool = False,
     progress: Listener = silent,
 ) -> StatsResult:
@@ -90,9 +92,10 @@ def stats(
 
     All exact, in bounded memory: one pass, and further ones only into the bins in which a quantile
     of a full-precision column lies. out: a folder for stats.json and histograms.npz, with which
-    `filter` finds a `top` over the same source without the first pass.
+    `filter` finds a `top` over the same source without the first pass. keep: make that the folder
+    where `filter` looks by itself: SOURCE.stats, and of a remote source one in the user's cache.
 
-    Raises SourceError, SchemaError, SettingsConflict, StorageError.
+    Raises SourceError, SchemaError, SettingsError, SettingsConflict, StorageError.
     """
     started = time.monotonic()
     settings = settings or StatsSettings()
@@ -100,13 +103,41 @@ def stats(
     progress = told_of_waits(progress, traffic, "stats")
     found = sources.find(source, schema=settings.schema, traffic=traffic)
     found = found.first(settings.limit_files)
-    parts = found.open_all()
-    names, notes = _columns(parts)
+    place = None if out is None else os.fspath(out)
+    if keep:
+        place = _kept_place(found.url, place)
+    told = stats_of(
+        found, found.open_all(), settings, place, overwrite=overwrite, progress=progress
+    )
+    return dataclasses.replace(told, seconds=time.monotonic() - started)
+
+
+def _kept_place(source: str, out: str | None) -> str:
+    if out is not None:
+        raise SettingsError(f"goes without -o {out}", where="--keep")
+    place = kept_place(source)
+    if place is None:
+        raise SettingsError(
+            "has no place of its own for stats", where=source, todo="name a folder with -o"
+        )
+    return place
+
+
+def stats_of(
+    found: Source,
+    parts: Sequence[OpenPart],
+    settings: StatsSettings,
+    out: str | None,
+    *,
+    overwrite: bool = False,
+    progress: Listener = silent,
+) -> StatsResult:
+    """`stats` of a source whose footers have been read. parts: those of `found`."""
+    names, notes = _named(parts, settings.of) if settings.of else _columns(parts)
     job = _Job(parts, names, settings, progress)
     if out is None:
         columns, _ = job.run()
-        said = _document(found.url, parts, columns, notes)
-        return _told(said, None, time.monotonic() - started, found.fetched)
+        return _told(_document(found.url, parts, columns, notes), None, found.fetched)
     folder = folder_at(out)
     with manifest.begin(
         folder, "stats", as_json(settings), [p.identity() for p in parts], overwrite=overwrite
@@ -117,8 +148,23 @@ def stats(
             _write(folder, _document(found.url, parts, columns, notes), tallies)
             result = {"source": found.url, "rows": sum(part.rows for part in parts)}
             run.finish(result, [STATS, HISTOGRAMS], None)
-        said = folder.read_json(STATS)
-        return _told(said, folder.url, time.monotonic() - started, found.fetched)
+        return _told(folder.read_json(STATS), folder.url, found.fetched)
+
+
+def _named(parts: Sequence[OpenPart], of: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """Columns and expressions that were asked for, with their types. Raises SchemaError."""
+    names = [each.strip() for each in of]
+    kinds: dict[str, str] = {}
+    for part in parts:
+        types = polars_types(part.schema)
+        for name in names:
+            try:
+                kind = Measure(name).over(types, part.part.url).order.kind
+            except RuleError as error:
+                raise RuleError(error.what, where=f"--of {name!r}", todo=error.todo) from error
+            own = type_name(part.schema.field(name).type) if name in types else KIND_NAMES[kind]
+            kinds.setdefault(name, own)
+    return kinds, []
 
 
 def _columns(parts: Sequence[OpenPart]) -> tuple[dict[str, str], list[str]]:
@@ -234,9 +280,7 @@ def _write(folder: Folder, said: Mapping[str, Any], tallies: Sequence[Tally]) ->
     folder.write_json(STATS, said)
 
 
-def _told(
-    said: Mapping[str, Any], out: str | None, seconds: float, fetched: Fetched | None
-) -> StatsResult:
+def _told(said: Mapping[str, Any], out: str | None, fetched: Fetched | None) -> StatsResult:
     columns = tuple(ColumnStats(**_numbers(column)) for column in said["columns"])
     notes = tuple(said["notes"])
-    return StatsResult(said["source"], said["rows"], columns, notes, out, seconds, fetched)
+    return StatsResult(said["source"], said["rows"], columns, notes, out, 0.0, fetched)

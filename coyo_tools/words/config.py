@@ -170,7 +170,8 @@ class FilterSettings:
     schema: str = option("auto", _SCHEMA_HELP, choices=SCHEMA_CHOICES)
     stats: str | None = option(
         None,
-        "Folder that `coyo stats` made of the same source: spares --top its first pass.",
+        "Folder that `coyo stats` made of the same source: spares --top its first pass. Where it "
+        "is absent, --top makes it; left out, SOURCE.stats is looked for.",
         metavar="DIR",
         affects_result=False,
     )
@@ -222,6 +223,13 @@ class StatsSettings:
         None, "Read only the first N files of the source.", minimum=1, metavar="N"
     )
     schema: str = option("auto", _SCHEMA_HELP, choices=SCHEMA_CHOICES)
+    of: tuple[str, ...] = option(
+        (),
+        "Look at this column, or SQL that gives a number, alone; repeatable. Default every "
+        "numeric column.",
+        multiple=True,
+        metavar="COLUMN|SQL",
+    )
     workers: int | None = option(
         None,
         "Parts read at once; default one a core, at most 4.",
