@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 FOLDER = ".coyo-fetched"  # in an output folder, until the run is done
 _COPY = 1 << 20
 
-_NOTED_EVERY = 1 << 25  # bytes after which the journal is brought up to date
+_NOTED_EVERY = 1 << 25  # bytes of whole columns after which the journal is brought up to date
 
 Column = tuple[int, str]  # row group, the file's name of it
 
@@ -106,9 +106,11 @@ class _Arriving:
             at = max(0, bisect_right(self._starts, position) - 1)
             while at < len(self._spans) and self._spans[at].start < end:
                 span = self._spans[at]
-                self._missing[span] -= max(0, min(end, span.end) - max(position, span.start))
+                came = max(0, min(end, span.end) - max(position, span.start))
+                self._missing[span] -= came
+                if came and not self._missing[span]:
+                    self._unnoted += span.end - span.start
                 at += 1
-            self._unnoted += len(chunk)
             if self._laid.journal is not None and self._unnoted >= _NOTED_EVERY:
                 self.note()
 
