@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from coyo_tools.pieces import quantiles
 from coyo_tools.pieces.measures import Measure
-from coyo_tools.pieces.quantiles import Answer, Order, Search, Tally, narrow
+from coyo_tools.pieces.quantiles import Answer, Ask, Order, Search, Tally, narrow
 from coyo_tools.pieces.rules import AnyRule
 from coyo_tools.pieces.selections import Cut, Sample, Top, needs_cut
 from coyo_tools.pieces.source import OpenPart
@@ -179,15 +180,35 @@ def _cut_top(rule: Top, passes: Passes, what: Look, tally: Tally, rows: int) -> 
     if kept == search.count:
         return Cut(rows, value, None, search.count, kept)
     tied = Look((Measure(),), what.before, at=(rule.measure, value))
-    ids = passes.tallies(tied, f"{rule.label}: ties")[0]
-    if ids.nulls:
+    last = _smallest(passes, tied, search.count, kept - 1, rule.label)
+    return Cut(rows, value, last, search.count, kept)
+
+
+def _smallest(passes: Passes, tied: Look, count: int, rank: int, label: str) -> int:
+    """The hash of this rank among the rows tied, of which there are so many.
+
+    In one pass where they can be held. Raises SchemaError where one of them has no id.
+    """
+    note = f"{label}: ties"
+    if count > quantiles.HELD_AT_MOST:
+        tally = passes.tallies(tied, note)[0]
+        _check_ids(tally.nulls, tied, label)
+        return _rank(passes, tied, tally, rank, note).lo
+    answer = Answer(Ask(0, 0, Order("hash").last, hold=True))
+    passes.over(tied, lambda seen: answer.add(seen[0].values), note)
+    hashes = answer.result()
+    _check_ids(count - len(hashes), tied, label)
+    return int(hashes[rank])
+
+
+def _check_ids(lacking: int, tied: Look, label: str) -> None:
+    if lacking:
+        assert tied.at is not None
         raise SchemaError(
-            f"{ids.nulls:,} rows tied at {value:.6g} have no id, by which ties are broken",
-            where=rule.label,
+            f"{lacking:,} rows tied at {tied.at[1]:.6g} have no id, by which ties are broken",
+            where=label,
             todo='leave them out with --where "id IS NOT NULL" before --top',
         )
-    last = _rank(passes, tied, ids, kept - 1, f"{rule.label}: ties").lo
-    return Cut(rows, value, last, search.count, kept)
 
 
 def _rank(passes: Passes, what: Look, tally: Tally, rank: int, note: str) -> Search:

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from coyo_tools.machinery import engine
 from coyo_tools.machinery.traffic import Fetched, Traffic, told_of_waits
@@ -21,12 +21,15 @@ from coyo_tools.pieces.funnel import Counts, Step, funnel, tests_of
 from coyo_tools.pieces.rules import AnyRule, rules_of
 from coyo_tools.pieces.sampling import Amount
 from coyo_tools.pieces.selections import Sample, Top, entries_of
-from coyo_tools.pieces.sidecar import histograms_in
-from coyo_tools.pieces.source import OpenPart, SourceLike
+from coyo_tools.pieces.source import OpenPart, Source, SourceLike
 from coyo_tools.stages.plan import SIZES, Survey, Surveyed, survey
+from coyo_tools.verbs.histograms import Histograms
 from coyo_tools.verbs.passes import Passes, resolve
 from coyo_tools.words.config import DEFAULT_SOURCE, FilterSettings, PlanSettings
 from coyo_tools.words.progress import Listener, silent
+
+if TYPE_CHECKING:
+    from coyo_tools.pieces.quantiles import Tally
 
 UNIQUES = ("url", "image_phash", "text")
 MOST_AT_ONCE = 4  # parts
@@ -147,7 +150,7 @@ def plan(
         tests_of(asked, part)  # as `filter`: every part must be able to answer every rule
         part.binding.in_file(settings.columns or (), part.part.url)
     job = _Job(parts, asked, settings, wanted)
-    job.look(progress)
+    job.look(found, progress)
     return job.told(found, census, started)
 
 
@@ -207,24 +210,24 @@ class _Job:
             return ()
         return tuple(name for name in names if name not in lacking)
 
-    def look(self, progress: Listener) -> None:
+    def look(self, source: Source, progress: Listener) -> None:
         """Read what has to be read."""
         workers = self._settings.workers or min(MOST_AT_ONCE, engine.cores())
         passes = Passes("plan", self._parts, workers, progress)
-        self._rules = resolve(self._rules, passes, self._histogram())
+        self._rules = resolve(self._rules, passes, self._histograms(source))
         what = Survey(
             self._rules, tuple(self._distinct), self._wanted.image_size if self._sizes else None
         )
         passes.each(lambda part, stopped: survey(part, what, stopped), self._hear)
 
-    def _histogram(self) -> Callable[[str], Any]:
-        place = self._settings.stats
-        if place is None:
-            return lambda _: None
+    def _histograms(self, source: Source) -> Callable[[str], Tally | None]:
         if not self._clusters.whole:
-            self._notes.append(f"{place} is of no use here: it is of all files")
+            if (place := self._settings.stats) is not None:
+                self._notes.append(f"{place} is of no use here: it is of all files")
             return lambda _: None
-        return histograms_in(place, [part.identity() for part in self._parts]).get
+        found = Histograms(source, self._parts, self._rules, self._settings, make=False)
+        self._notes += found.notes
+        return found
 
     def _hear(self, part: OpenPart, found: Surveyed) -> None:
         seen = self._seen[part.part.name]  # a part is read by one thread

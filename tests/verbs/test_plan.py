@@ -128,6 +128,10 @@ def test_a_recipe_and_stats_are_taken_as_filter_takes_them(source, tmp_path):
     told = coyo_tools.plan(source, with_stats)
     assert told.funnel == coyo_tools.plan(source, FilterSettings(rules=rules)).funnel
     assert told.funnel[0].step.left == 162  # floor(0.2 * 809 + 0.5)
+    assert f"top 20% by width: with the histogram of {tmp_path / 'st'}" in told.notes
+    with pytest.raises(SettingsError, match="holds no finished `coyo stats`"):
+        coyo_tools.plan(source, FilterSettings(stats=str(tmp_path / "none")), top=9, by="width")
+    assert not (tmp_path / "none").exists()
 
 
 def test_nothing_is_written(source, tmp_path):
