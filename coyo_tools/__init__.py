@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from coyo_tools.verbs.compare import Comparison, compare
+    from coyo_tools.verbs.compare_presets import PresetOverlap, compare_presets
     from coyo_tools.verbs.demo import demo
     from coyo_tools.verbs.diff import Difference, diff
     from coyo_tools.verbs.download import DownloadResult, download
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
         DiffSettings,
         DownloadSettings,
         FilterSettings,
+        OverlapSettings,
         PlanSettings,
         ReportSettings,
         ScoreSettings,
@@ -62,6 +64,8 @@ _WHERE = {
     "plan": "verbs.plan",
     "FilterPlan": "verbs.plan",
     "presets": "verbs.presets",
+    "compare_presets": "verbs.compare_presets",
+    "PresetOverlap": "verbs.compare_presets",
     "demo": "verbs.demo",
     "stats": "verbs.stats",
     "StatsResult": "verbs.stats",
@@ -69,6 +73,7 @@ _WHERE = {
     "StatsSettings": "words.config",
     "FilterSettings": "words.config",
     "DiffSettings": "words.config",
+    "OverlapSettings": "words.config",
     "PlanSettings": "words.config",
     "DownloadSettings": "words.config",
     "ScoreSettings": "words.config",
@@ -89,7 +94,9 @@ __all__ = [
     "FilterResult",
     "FilterSettings",
     "Inspection",
+    "OverlapSettings",
     "PlanSettings",
+    "PresetOverlap",
     "ReportSettings",
     "RunResult",
     "ScoreResult",
@@ -97,6 +104,7 @@ __all__ = [
     "StatsResult",
     "StatsSettings",
     "compare",
+    "compare_presets",
     "demo",
     "diff",
     "download",

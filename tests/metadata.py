@@ -16,6 +16,7 @@ import pytest
 from benchmarks.make_metadata import SCHEMA, table
 from coyo_tools.pieces.bites import bites
 from coyo_tools.stages import filter as filter_stage
+from coyo_tools.stages import overlap as overlap_stage
 from coyo_tools.stages import select as select_stage
 
 NAN, INF = float("nan"), float("inf")
@@ -63,7 +64,7 @@ def cut(whole: pa.Table, *rows: int) -> list[pa.Table]:
 def small_bites(rows: int = 150) -> Iterator[None]:
     """Several bites a part, as large parts have."""
     with pytest.MonkeyPatch.context() as patch:
-        for stage in (filter_stage, select_stage):
+        for stage in (filter_stage, overlap_stage, select_stage):
             patch.setattr(stage, "bites", lambda part: bites(part, rows))
         yield
 

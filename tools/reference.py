@@ -27,7 +27,7 @@ def commands() -> str:
     """Every command's --help."""
     import click
 
-    from coyo_tools.cli import COMMANDS, coyo
+    from coyo_tools.cli import COMMANDS, coyo, subcommands
 
     width = {"terminal_width": WIDTH, "max_content_width": WIDTH}
     parent = click.Context(coyo, info_name="coyo", **width, **coyo.context_settings)
@@ -35,8 +35,10 @@ def commands() -> str:
     for name in COMMANDS:
         command = coyo.get_command(parent, name)
         assert command is not None
-        context = click.Context(command, parent, name, **width)
-        sections.append(f"## coyo {name}\n\n```text\n{command.get_help(context)}\n```\n")
+        below = {f"{name} {sub}": each for sub, each in subcommands(command).items()}
+        for title, each in {name: command, **below}.items():
+            context = click.Context(each, parent, title, **width)
+            sections.append(f"## coyo {title}\n\n```text\n{each.get_help(context)}\n```\n")
     return "\n" + "\n".join(sections) + "\n"
 
 

@@ -81,6 +81,14 @@ def _name_variables(command: click.Command, name: str) -> None:
             flag = max(option.opts, key=len).lstrip("-")
             option.envvar = f"COYO_{name}_{flag}".replace("-", "_").upper()
             option.allow_from_autoenv = False
+    for sub, below in subcommands(command).items():
+        _name_variables(below, f"{name}_{sub}")
+
+
+def subcommands(command: click.Command) -> dict[str, click.Command]:
+    """The commands that a command has beneath it, such as `coyo presets compare`, by name."""
+    found: dict[str, click.Command] = getattr(command, "subcommands", {})
+    return found
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

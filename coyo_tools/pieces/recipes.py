@@ -64,6 +64,11 @@ class Preset:
         return dataclasses.asdict(self)
 
 
+def is_recipe_file(name: str) -> bool:
+    """Whether a name stands for a recipe's file, and not for a preset."""
+    return name.endswith((".yaml", ".yml"))
+
+
 def recipe_at(place: str) -> Recipe:
     """Read a recipe, local or remote. Raises SourceError, SettingsError, RuleError."""
     return recipe_of(_yaml(read_bytes(place), place), place)

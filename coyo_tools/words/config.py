@@ -244,6 +244,33 @@ class StatsSettings:
 
 @documented
 @dataclass(frozen=True)
+class OverlapSettings:
+    """Of what `compare_presets` counts the rows, and how."""
+
+    limit_files: int | None = option(
+        None, "Read only the first N files of the source.", minimum=1, metavar="N"
+    )
+    schema: str = option("auto", _SCHEMA_HELP, choices=SCHEMA_CHOICES)
+    workers: int | None = option(
+        None,
+        "Parts read at once; default one a core, at most 4.",
+        minimum=1,
+        metavar="N",
+        affects_result=False,
+    )
+    per_part: bool | None = option(
+        None,
+        "Take every top of each part by itself, or of the whole source; default as the preset "
+        "or recipe says.",
+        negative_flag="--global",
+    )
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+
+@documented
+@dataclass(frozen=True)
 class DiffSettings:
     """Where `diff` looks."""
 
@@ -254,6 +281,9 @@ class DiffSettings:
         metavar="SOURCE",
     )
     schema: str = option("auto", _SCHEMA_HELP, choices=SCHEMA_CHOICES)
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
 
 
 @documented

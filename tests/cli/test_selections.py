@@ -142,3 +142,43 @@ def test_languages_join_and_lists_of_words_do_not(coyo, source, tmp_path):
         "language is de or en", "num_faces <= 1", f"text lacks {tmp_path / 'a'}",
         f"text lacks {tmp_path / 'b'}",
     ]  # fmt: skip
+
+
+def test_presets_are_compared_on_a_source(coyo, source, tmp_path):
+    (tmp_path / "mine.yaml").write_text("filter: [{max_faces: 1}, {max_watermark: 0.55}]\n")
+    compare = ["presets", "compare", "safe", "laion2b-like", tmp_path / "mine.yaml"]
+    status, said, _ = coyo(*compare, source)
+    lines = [line.split() for line in said.splitlines()]
+    assert status == 0
+    assert lines[1] == ["safe", "10", "100.00", "%", "0"]
+    assert lines[3] == [str(tmp_path / "mine.yaml"), "4", "40.00", "%", "0"]
+    assert lines[6] == ["safe,", "laion2b-like", "10", *("100.00", "%") * 3]
+    assert "in all 4, in any 10 of 10 rows" in said
+    assert said.rstrip().endswith(f"next: coyo filter {source} -o subset --preset NAME")
+    status, said, _ = coyo(*compare, "--json", source)
+    assert (status, json.loads(said)["in_all"]) == (0, 4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (["compare"], 2, "Missing argument"),
+        (["compare", "saef"], 1, "did you mean 'safe'?"),
+        (["compare", "saef", "nowhere"], 1, "did you mean 'safe'?"),
+        (["compare", "safe", "laion2b-lik"], 1, "did you mean 'laion2b-like'?"),
+        (["compare", "safe", "a/nowhere"], 1, "a/nowhere: no such file or folder"),
+        (["compare", "safe", "safe", "nowhere"], 1, "each once"),
+    ],
+)
+def test_what_cannot_be_compared_is_one_sentence(coyo, tmp_path, monkeypatch, arguments, status,
+                                                 said):  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    ended, printed, heard = coyo("presets", *arguments)
+    assert (ended, printed) == (status, "")
+    assert said in heard
+
+
+def test_a_variable_of_its_own_sets_each_option(coyo, source, monkeypatch):
+    monkeypatch.setenv("COYO_PRESETS_COMPARE_JSON", "1")
+    _, said, _ = coyo("presets", "compare", "safe", source)
+    assert json.loads(said)["members"][0]["rows"] == 10

@@ -1,0 +1,107 @@
+"""compare_presets: how many rows of a source several presets keep, and how these overlap."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from coyo_tools.machinery import engine
+from coyo_tools.machinery.traffic import Fetched, Traffic, told_of_waits
+from coyo_tools.pieces import source as sources
+from coyo_tools.pieces.funnel import tests_of
+from coyo_tools.pieces.overlap import MOST_SETS, Overlap, overlap_of
+from coyo_tools.pieces.recipes import is_recipe_file
+from coyo_tools.pieces.rules import AnyRule, rules_of
+from coyo_tools.pieces.source import OpenPart, SourceLike
+from coyo_tools.stages.overlap import patterns_in
+from coyo_tools.verbs.passes import Passes, resolve
+from coyo_tools.verbs.stats import MOST_AT_ONCE
+from coyo_tools.words.config import DEFAULT_SOURCE, OverlapSettings
+from coyo_tools.words.errors import SettingsError
+from coyo_tools.words.progress import Listener, silent
+
+
+@dataclass(frozen=True)
+class PresetOverlap:
+    """What `compare_presets` found. rules: of each preset, as the funnel names them, in order.
+
+    overlap: sizes and intersections, in rows. fetched: of a remote source. seconds: it took.
+    """
+
+    source: str
+    rules: Mapping[str, Sequence[str]]
+    overlap: Overlap
+    seconds: float
+    fetched: Fetched | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for --json."""
+        return {
+            "source": self.source,
+            "rules": {name: list(labels) for name, labels in self.rules.items()},
+            **self.overlap.to_dict(),
+            "seconds": round(self.seconds, 3),
+            "fetched": self.fetched.to_dict() if self.fetched else None,
+        }
+
+
+def compare_presets(
+    presets: Sequence[str],
+    source: SourceLike = DEFAULT_SOURCE,
+    settings: OverlapSettings | None = None,
+    *,
+    progress: Listener = silent,
+) -> PresetOverlap:
+    """Count the rows that each preset keeps of a source, and those that several of them share.
+
+    presets: names of presets, and recipe files (`.yaml`), of which `filter` and `sample` count.
+    Exact, in bounded memory; nothing is written. What a preset selects over all rows takes passes
+    of its own, then one pass counts for all of them.
+
+    Raises RuleError, SettingsError, SourceError, SchemaError.
+    """
+    started = time.monotonic()
+    settings = settings or OverlapSettings()
+    rules = _rules(presets, settings.per_part)
+    traffic = Traffic()
+    progress = told_of_waits(progress, traffic, "presets")
+    found = sources.find(source, schema=settings.schema, traffic=traffic)
+    found = found.first(settings.limit_files)
+    overlap = _overlap(rules, found.open_all(), settings, progress)
+    labels = {name: tuple(rule.label for rule in each) for name, each in rules.items()}
+    return PresetOverlap(found.url, labels, overlap, time.monotonic() - started, found.fetched)
+
+
+def _rules(presets: Sequence[str], per_part: bool | None) -> dict[str, tuple[AnyRule, ...]]:
+    """The rules of each, by name. Raises RuleError, SettingsError."""
+    if not presets or len(set(presets)) < len(presets) or len(presets) > MOST_SETS:
+        raise SettingsError(
+            f"takes one to {MOST_SETS} presets, each once", where="coyo presets compare"
+        )
+    per = {} if per_part is None else {"per": "part" if per_part else "source"}
+    kind = {name: "recipe" if is_recipe_file(name) else "preset" for name in presets}
+    return {name: rules_of([{kind[name]: name, **per}]) for name in presets}
+
+
+def _overlap(
+    rules: Mapping[str, tuple[AnyRule, ...]],
+    parts: Sequence[OpenPart],
+    settings: OverlapSettings,
+    progress: Listener,
+) -> Overlap:
+    for part in parts:
+        for each in rules.values():
+            tests_of(each, part)  # every part must be able to answer before one is read
+    workers = settings.workers or min(MOST_AT_ONCE, engine.cores())
+    passes = Passes("presets", parts, workers, progress)
+    resolved = [resolve(each, passes, lambda _: None) for each in rules.values()]
+    patterns: list[Counter[int]] = []
+    passes.each(
+        lambda part, stopped: patterns_in(part, resolved, stopped),
+        lambda _, found: patterns.append(found),
+        "overlap",
+    )
+    return overlap_of(list(rules), sum(patterns, Counter()))
