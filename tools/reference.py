@@ -185,3 +185,28 @@ def scores() -> str:
 
     rows = [(f"`{name}`", why) for name, why in NOT_RECOMPUTED.items()]
     return f"\n{markdown_table()}\nNot recomputed:\n\n{table(('column', 'why'), rows)}\n"
+
+
+def wrong_input() -> str:
+    """The table of tests/wrong_input.py, every line of which is a test."""
+    import sys
+
+    sys.path.insert(0, ".")
+    from tests.wrong_input import CASES, READERS
+
+    rows = []
+    for case in CASES:
+        if case.refused:
+            every = case.by == READERS
+            rows.append((case.wrong, "refused" if every else _listed(case.by), case.refused))
+        notes: dict[str, list[str]] = {}
+        for verb, note in case.noted.items():
+            notes.setdefault(note, []).append(f"`{verb}`")
+        rows += [(case.wrong, f"read; {', '.join(by)} says", note) for note, by in notes.items()]
+        if not case.refused and not notes:
+            rows.append((case.wrong, "read", ""))
+    return "\n" + table(("what is wrong or odd", "", "what is said"), rows) + "\n"
+
+
+def _listed(verbs: Sequence[str]) -> str:
+    return "refused by " + ", ".join(f"`{verb}`" for verb in verbs)

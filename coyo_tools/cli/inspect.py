@@ -51,6 +51,8 @@ def command(
         show.print_json(result.to_dict())
     else:
         _print(result)
+    for note in result.notes:
+        click.echo(f"note: {note}", err=True)
     for problem in result.problems:
         click.echo(f"coyo: {problem}", err=True)
     if not result.ok:

@@ -293,8 +293,22 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
+@dataclass(frozen=True)
+class Ids:
+    """All ids of a result. digest: `sha256:` and the hex digest over them, sorted, as little-endian
+    int64. repeated: how many are beyond the first of their kind."""
+
+    digest: str
+    repeated: int
+
+
 def digest_of_ids(runs: Sequence[SortedRun], chunk_rows: int = CHUNK_ROWS) -> str:
-    """`sha256:` and the hex digest over all ids, sorted, as little-endian int64.
+    """The digest alone of `ids_of`."""
+    return ids_of(runs, chunk_rows).digest
+
+
+def ids_of(runs: Sequence[SortedRun], chunk_rows: int = CHUNK_ROWS) -> Ids:
+    """Digest and repeats of the ids of several runs.
 
     runs: int64 arrays, each sorted, or the .npy files that hold them. Memory stays near
     `chunk_rows` ids, whatever the sum of the runs, because they are merged range by range. No ids
@@ -302,7 +316,9 @@ def digest_of_ids(runs: Sequence[SortedRun], chunk_rows: int = CHUNK_ROWS) -> st
     """
     import numpy as np
 
-    digest = hashlib.sha256()
-    for pieces in merged(runs, chunk_rows):
-        digest.update(np.sort(np.concatenate(pieces)).astype("<i8", copy=False).tobytes())
-    return f"sha256:{digest.hexdigest()}"
+    digest, repeated = hashlib.sha256(), 0
+    for pieces in merged(runs, chunk_rows):  # equal ids come together
+        ids = np.sort(np.concatenate(pieces)).astype("<i8", copy=False)
+        repeated += int(np.count_nonzero(ids[1:] == ids[:-1]))
+        digest.update(ids.tobytes())
+    return Ids(f"sha256:{digest.hexdigest()}", repeated)

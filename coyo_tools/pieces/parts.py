@@ -33,7 +33,10 @@ if TYPE_CHECKING:
     from coyo_tools.pieces.held import Held
 
 MAGIC = b"PAR1"
+ENCRYPTED = b"PARE"  # in place of MAGIC where the footer is encrypted
+_SIGNATURE = 28  # bytes behind a footer in plain text of a file with encrypted columns
 LFS_HEAD = b"version https://git-lfs"
+_WEB_PAGE = (b"<!doctype html", b"<html")
 # Bytes asked for at first, so that most footers of remote files come with one request: up to
 # 64 KiB, and of small files a share, because what is no footer was fetched for nothing.
 _TAIL_MOST, _TAIL_LEAST, _TAIL_SHARE = 1 << 16, 1 << 13, 256
@@ -198,6 +201,7 @@ def open_part(part: Part, schema: str = "auto", traffic: Traffic | None = None) 
             part = replace(part, bytes=size_of(part.place, traffic))
         footer = _footer(part, traffic)
     metadata = _parse(footer, part.url)
+    _check_readable(metadata, footer, part.url)
     digest = hashlib.sha256(footer[:-8]).hexdigest()
     binding = bind(metadata.schema.to_arrow_schema(), schema, part.url)
     return OpenPart(part, binding, digest, metadata, footer, traffic)
@@ -213,6 +217,27 @@ def _parse(footer: bytes, where: str) -> pq.FileMetaData:
         raise CorruptFile(
             f"its footer is no parquet footer: {first_line(error)}", where=where, todo=_AGAIN
         ) from error
+
+
+def _check_readable(metadata: pq.FileMetaData, footer: bytes, where: str) -> None:
+    # A footer that is signed, not encrypted: its columns are, and arrow ends the process over them.
+    if len(footer) - 8 - metadata.serialized_size == _SIGNATURE:
+        raise _encrypted(where)
+    if not metadata.num_row_groups:
+        return
+    group = metadata.row_group(0)
+    for number in range(group.num_columns):
+        codec = str(group.column(number).compression)
+        if codec == "LZO":  # the one codec of the format that no reader here knows
+            raise SourceError(
+                f"is compressed with {codec}, which cannot be read",
+                where=where,
+                todo="write it anew with snappy or zstd",
+            )
+
+
+def _encrypted(where: str) -> SourceError:
+    return SourceError("is encrypted", where=where, todo="decrypt it with its key first")
 
 
 def _footer(part: Part, traffic: Traffic) -> bytes:
@@ -263,6 +288,14 @@ def _check_ends(part: Part, file: _Ends, tail: bytes) -> None:
         raise LfsPointer(
             "is a git-lfs pointer, not the data", where=part.url, todo="run: git lfs pull"
         )
+    if head.lstrip().lower().startswith(_WEB_PAGE):
+        raise CorruptFile(
+            "is a web page, not the data",
+            where=part.url,
+            todo="open its address in a browser: it may want a login, or have moved",
+        )
+    if tail[-4:] == ENCRYPTED:
+        raise _encrypted(part.url)
     if file.size < 12 or not head.startswith(MAGIC):
         what = "is no parquet file" if file.size else "is empty: 0 bytes"
         raise CorruptFile(what, where=part.url, todo=_AGAIN)
@@ -278,10 +311,15 @@ def _read_errors(url: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise SourceNotFound("no such file", where=url, todo="check the path") from error
+        link = not is_remote(url) and local_path(url).is_symlink()
+        what = "is a link that leads nowhere" if link else "no such file"
+        raise SourceNotFound(what, where=url, todo="check the path") from error
     except PermissionError as error:
-        raise SourceError("may not be read: permission denied", where=url) from error
+        raise SourceError(
+            "may not be read: permission denied", where=url, todo="ask its owner for the permission"
+        ) from error
     except IsADirectoryError as error:
         raise SourceError("a folder with a file's name", where=url, todo="rename it") from error
     except OSError as error:
-        raise SourceError(f"cannot be read: {first_line(error)}", where=url) from error
+        said = os.strerror(error.errno) if error.errno else first_line(error)
+        raise SourceError(f"cannot be read: {said}", where=url) from error

@@ -43,12 +43,18 @@ class Window:
         """Keys a bin. keys: uint64 (n,). Returns int64 (bins + 2,)."""
         import numpy as np
 
-        at = ((keys - np.uint64(self.lo)) >> np.uint64(self.shift)).astype(np.int64) + 1
+        return np.bincount(self.bins_of(keys), minlength=self.bins + 2)
+
+    def bins_of(self, keys: Array) -> Array:
+        """The bin of each key, int64."""
+        import numpy as np
+
+        at: Array = ((keys - np.uint64(self.lo)) >> np.uint64(self.shift)).astype(np.int64) + 1
         if self.lo:
             at[keys < np.uint64(self.lo)] = 0
         if self.hi < (1 << 64) - 1:
             at[keys > np.uint64(self.hi)] = self.bins + 1
-        return np.bincount(at, minlength=self.bins + 2)
+        return at
 
     def keys_of(self, index: int, last: int) -> tuple[int, int]:
         """First and last key of a bin. last: the greatest key there can be."""
@@ -146,13 +152,17 @@ class Tally:
         if not len(values):
             return
         keys = self.order.keys(values)
-        counts = self.window.count(keys)
+        bins: Any
+        if len(keys) < self.window.bins >> 4:  # not half a million zeros for a few rows
+            bins, counts = np.unique(self.window.bins_of(keys), return_counts=True)
+        else:
+            bins, counts = slice(None), self.window.count(keys)
         least, greatest, residue = int(keys.min()), int(keys.max()), 0
         if not self.residue and self.order.kind != "int":
             odd = keys ^ np.where(keys & np.uint64(self._top), np.uint64(0), np.uint64(self._mask))
             residue = int(int(np.bitwise_or.reduce(odd)) & self._mask > 0)
         with self._lock:
-            self.counts += counts
+            self.counts[bins] += counts
             self.residue |= residue
             self.least = least if self.least is None else min(self.least, least)
             self.greatest = greatest if self.greatest is None else max(self.greatest, greatest)

@@ -25,6 +25,7 @@ from coyo_tools.machinery.traffic import Fetched, Traffic
 from coyo_tools.machinery.web import Place
 from coyo_tools.pieces import dataset_objects, hub
 from coyo_tools.pieces.binding import Binding, bind, recognise
+from coyo_tools.pieces.local_files import below, looked_at
 from coyo_tools.pieces.parts import OpenPart, Part, open_part
 from coyo_tools.words.errors import SettingsError, SourceError, SourceNotFound
 
@@ -38,6 +39,7 @@ __all__ = [
     "bind", "find", "keep_apart", "open_part", "part_at", "recognise",
 ]  # fmt: skip
 _GLOB = frozenset("*?[")
+_NUMBERED = re.compile(r"part-(\d{5})\b")  # Spark's
 _AT_ONCE = 16  # footers read concurrently
 
 
@@ -62,6 +64,20 @@ class Source:
     def fetched(self) -> Fetched | None:
         """What has been fetched of the source so far; None of a local one."""
         return self.traffic.fetched(of=sum(part.bytes for part in self.parts))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is worth telling of the files: a part number that is missing between two others."""
+        numbers = [int(n[1]) for p in self.parts if (n := _NUMBERED.match(p.name))]
+        if len(numbers) < len(self.parts) or not numbers or _GLOB & set(self.url):
+            return ()
+        first, last = min(numbers), max(numbers)
+        gaps = sorted(set(range(first, last)) - set(numbers))
+        if not gaps:
+            return ()
+        named = ", ".join(f"{n:05d}" for n in gaps[:3])
+        named += f" and {len(gaps) - 3:,} more" * (len(gaps) > 3)
+        return (f"not there, of the parts {first:05d} to {last:05d}: {named}",)
 
     def facts(self) -> dict[str, Any]:
         """`fetched` for runs.jsonl; nothing of a local source."""
@@ -104,7 +120,9 @@ def find(source: SourceLike, *, schema: str = "auto", traffic: Traffic | None = 
         return Source(url, (part_at(url, traffic),), schema, traffic=traffic)
     if _GLOB & set(url) and not _exists(url):
         fs, path = filesystem(url)
-        return Source(url, _matched(url, fs.glob(path, detail=True)), schema, traffic=traffic)
+        local = not is_remote(url)
+        matching = looked_at(fs.glob(path)) if local else fs.glob(path, detail=True)
+        return Source(url, _matched(url, matching), schema, traffic=traffic)
     manifest = None if url.startswith("http") else read_manifest(folder_at(url))
     if manifest is not None and not manifest.complete:
         raise SourceError(
@@ -220,7 +238,8 @@ def _in_folder(url: str, manifest: Manifest | None, traffic: Traffic) -> tuple[P
         if fs.exists(path):
             return (part_at(url, traffic),)
         raise SourceNotFound("no such file or folder", where=url, todo="check the path")
-    return _held(url, path, fs.find(path, detail=True), manifest)
+    files = fs.find(path, detail=True) if is_remote(url) else below(path)
+    return _held(url, path, files, manifest)
 
 
 def _held(

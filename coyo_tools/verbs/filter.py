@@ -161,14 +161,14 @@ def filter(
     ) as run:
         run.also = found.facts
         names = {part.part.name for part in parts}
-        if run.done and names <= set(folder.names()):
-            told = _told(run, folder, time.monotonic() - started, complete_before=True)
-            return dataclasses.replace(told, fetched=found.fetched)
-        job.run(run, folder, progress)
-        if held is not None:
-            held.clear()
-        told = _told(run, folder, time.monotonic() - started)
-        return dataclasses.replace(told, notes=histograms.notes, fetched=found.fetched)
+        before = run.done and names <= set(folder.names())
+        if not before:
+            job.run(run, folder, progress)
+            if held is not None:
+                held.clear()
+        told = _told(run, folder, time.monotonic() - started, complete_before=before)
+        notes = (*found.notes, *(() if before else histograms.notes), *told.notes)
+        return dataclasses.replace(told, notes=notes, fetched=found.fetched)
 
 
 filter.__doc__ = f"{inspect.cleandoc(filter.__doc__ or '')}\n\nRules:\n\n{rules_help()}"
@@ -232,6 +232,7 @@ class _Job:
         schemas = {part.binding.schema for part in self._parts} or {"coyo"}
         schema = schemas.pop() if len(schemas) == 1 else "mixed"
         steps = funnel(self._rules, counts, schema=schema)
+        ids = self._ids_of(done)
         run.finish(
             {
                 "source": self._source,
@@ -241,17 +242,18 @@ class _Job:
                 "funnel": [step.to_dict() for step in steps],
                 "recipe": [rule.as_recipe() for rule in self._rules],
                 **({"cuts": cuts} if (cuts := cuts_of(self._rules)) else {}),
+                **({"ids_repeated": ids.repeated} if ids and ids.repeated else {}),
                 "schema": schema,
                 "casts": [dataclasses.asdict(cast) for cast in _casts(self._parts, self._columns)],
             },
             [part.part.name for part in self._parts],
-            self._digest(done),
+            ids.digest if ids else None,
         )
 
-    def _digest(self, done: Sequence[Filtered]) -> str | None:
+    def _ids_of(self, done: Sequence[Filtered]) -> manifest.Ids | None:
         if not self._ids:
             return None
-        return manifest.digest_of_ids([each.ids for each in done if each.ids])
+        return manifest.ids_of([each.ids for each in done if each.ids])
 
 
 def _casts(parts: Sequence[OpenPart], columns: Sequence[str]) -> list[Cast]:
@@ -342,11 +344,10 @@ class _Rows:
             self._progress(Progress("filter", self._rows, self._total, "rows"))
 
 
-def _told(
-    run: Run, folder: Folder, seconds: float, *, complete_before: bool = False
-) -> FilterResult:
+def _told(run: Run, folder: Folder, seconds: float, *, complete_before: bool) -> FilterResult:
     """The result as the manifest has it."""
     said = run.manifest.result
+    repeated = said.get("ids_repeated", 0)
     return FilterResult(
         out=folder.url,
         rows_in=said["rows_in"],
@@ -359,4 +360,5 @@ def _told(
         casts=tuple(Cast(**cast) for cast in said["casts"]),
         seconds=seconds,
         complete_before=complete_before,
+        notes=(f"ids that repeat among the rows kept: {repeated:,}",) if repeated else (),
     )

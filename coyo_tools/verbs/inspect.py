@@ -43,7 +43,8 @@ class Inspection:
 
     row_group_rows: smallest and largest row group. codecs: column chunks by codec. schema: whose
     column names, `mixed` where files differ. made_by: the coyo command that wrote the folder, if
-    one did. problems: a sentence for each file that cannot be used. fetched: of a remote source.
+    one did. problems: a sentence for each file that cannot be used. notes: what else is worth
+    telling. fetched: of a remote source.
     """
 
     source: str
@@ -60,6 +61,7 @@ class Inspection:
     columns: tuple[InspectedColumn, ...]
     problems: tuple[str, ...]
     fetched: Fetched | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -113,6 +115,7 @@ def _inspection(found: sources.Source, looks: Sequence[Look]) -> Inspection:
         columns=tuple(_columns(good)),
         problems=tuple(look.problem for look in looks if look.problem is not None),
         fetched=found.fetched,
+        notes=found.notes,
     )
 
 

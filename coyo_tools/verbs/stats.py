@@ -134,6 +134,7 @@ def stats_of(
 ) -> StatsResult:
     """`stats` of a source whose footers have been read. parts: those of `found`."""
     names, notes = _named(parts, settings.of) if settings.of else _columns(parts)
+    notes = [*found.notes, *notes]
     job = _Job(parts, names, settings, progress)
     if out is None:
         columns, _ = job.run()
