@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from coyo_tools.machinery import engine
@@ -15,12 +17,14 @@ from coyo_tools.pieces import expected
 from coyo_tools.pieces import source as sources
 from coyo_tools.pieces.census import Census, census_at, newest_census
 from coyo_tools.pieces.clusters import Clusters, Estimate, drawn
+from coyo_tools.pieces.columns import columns_to_write
 from coyo_tools.pieces.distinct import Count, Distinct
 from coyo_tools.pieces.expected import Disk, Download
 from coyo_tools.pieces.funnel import Counts, Step, funnel, tests_of
+from coyo_tools.pieces.held import Held
 from coyo_tools.pieces.rules import AnyRule, rules_of
 from coyo_tools.pieces.sampling import Amount
-from coyo_tools.pieces.selections import Sample, Top, entries_of
+from coyo_tools.pieces.selections import Sample, Top, entries_of, needs_cut
 from coyo_tools.pieces.source import OpenPart, Source, SourceLike
 from coyo_tools.stages.plan import SIZES, Survey, Surveyed, survey
 from coyo_tools.verbs.histograms import Histograms
@@ -146,9 +150,9 @@ def plan(
     found = sources.find(source, schema=settings.schema, traffic=traffic)
     census = census_at(wanted.census) if wanted.census else newest_census(found.url)
     parts = found.open_all()
+    columns_to_write(parts, settings.columns)  # what `filter` would refuse is refused here too
     for part in parts:
-        tests_of(asked, part)  # as `filter`: every part must be able to answer every rule
-        part.binding.in_file(settings.columns or (), part.part.url)
+        tests_of(asked, part)
     job = _Job(parts, asked, settings, wanted)
     job.look(found, progress)
     return job.told(found, census, started)
@@ -211,14 +215,16 @@ class _Job:
         return tuple(name for name in names if name not in lacking)
 
     def look(self, source: Source, progress: Listener) -> None:
-        """Read what has to be read."""
-        workers = self._settings.workers or min(MOST_AT_ONCE, engine.cores())
-        passes = Passes("plan", self._parts, workers, progress)
-        self._rules = resolve(self._rules, passes, self._histograms(source))
-        what = Survey(
-            self._rules, tuple(self._distinct), self._wanted.image_size if self._sizes else None
-        )
-        passes.each(lambda part, stopped: survey(part, what, stopped), self._hear)
+        """Read what has to be read; what several passes need is fetched once."""
+        with tempfile.TemporaryDirectory(prefix="coyo-plan-") as scratch:
+            held = Held(Path(scratch)) if any(needs_cut(rule) for rule in self._rules) else None
+            parts = [part.holding(held) for part in self._parts]
+            workers = self._settings.workers or min(MOST_AT_ONCE, engine.cores())
+            passes = Passes("plan", parts, workers, progress)
+            self._rules = resolve(self._rules, passes, self._histograms(source))
+            size = self._wanted.image_size if self._sizes else None
+            what = Survey(self._rules, tuple(self._distinct), size)
+            passes.each(lambda part, stopped: _surveyed(part, what, stopped), self._hear)
 
     def _histograms(self, source: Source) -> Callable[[str], Tally | None]:
         if not self._clusters.whole:
@@ -313,6 +319,14 @@ class _Job:
         read = [name for part in self._parts for name in tests_of(self._rules, part)[1]]
         named = read if self._rules else []
         return tuple(dict.fromkeys([*named, *self._distinct, *self._sizes]))
+
+
+def _surveyed(
+    part: OpenPart, what: Survey, stopped: Callable[[], bool]
+) -> Iterator[tuple[int, Surveyed]]:
+    yield from survey(part, what, stopped)
+    if part.held is not None:
+        part.held.drop(part)
 
 
 def _pixels(seen: _Seen) -> float:

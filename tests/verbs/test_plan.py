@@ -281,6 +281,8 @@ def served(tmp_path_factory) -> Path:
         (PlanSettings(uniques=False, disk=False), {"min_faces": 3, "max_watermark": 1},
          ("num_faces", "watermark_score"), ()),
         (PlanSettings(), {"min_faces": 4}, ("num_faces",), ()),
+        (PlanSettings(), {"min_faces": 3, "top": "20%", "by": "width"},
+         ("num_faces", "width", "height"), ("url", "image_phash", "text")),
     ],
 )  # fmt: skip
 def test_no_more_is_fetched_than_the_columns_named(
