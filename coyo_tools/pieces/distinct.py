@@ -52,6 +52,7 @@ class Distinct:
 
         self._held: Array = np.empty(0, np.uint64)  # sorted, each once
         self._waiting: list[Array] = []
+        self._rows_waiting = 0
         self._sketch: Sketch | None = None
         self._lock = threading.Lock()
 
@@ -63,7 +64,8 @@ class Distinct:
                 self._sketch.add(mixed)
                 return
             self._waiting.append(mixed)
-            if sum(map(len, self._waiting)) > _WAITING_AT_MOST:
+            self._rows_waiting += len(mixed)
+            if self._rows_waiting > _WAITING_AT_MOST:
                 self._merge()
 
     def count(self) -> Count:
@@ -82,7 +84,7 @@ class Distinct:
         found = np.concatenate([self._held, *self._waiting])
         found.sort()  # np.unique takes twenty times as long
         self._held = found[np.append(True, found[1:] != found[:-1])] if len(found) else found
-        self._waiting = []
+        self._waiting, self._rows_waiting = [], 0
         if len(self._held) > HELD_AT_MOST:
             self._sketch = Sketch()
             self._sketch.add(self._held)

@@ -300,11 +300,11 @@ class _Job:
     def _urls(self, unique: Count | None, rows: int, kept: Estimate) -> Estimate:
         """Urls to fetch of the whole source. Files share urls, so that what one sample of them has
         is the least, and as much again for every such sample the most."""
-        if unique is None:
+        if unique is None or not (rows or self._clusters.whole):
             return kept
         error = _Z * unique.standard_error
         seen = Estimate(unique.values, unique.values * (1 - error), unique.values * (1 + error))
-        if self._clusters.whole or not rows:
+        if self._clusters.whole:
             return seen
         most = kept.times(Estimate.exactly(unique.values / rows))
         return Estimate(most.value, seen.low, most.high * (1 + error))

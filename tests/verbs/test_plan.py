@@ -216,6 +216,13 @@ def test_a_count_of_rows_is_scaled_to_the_sample_and_said(many):
     assert sample.notes == (f"top 2,400 by width: {rows} rows of the files looked at stand for it",)
 
 
+def test_nothing_kept_in_the_sample_is_not_nothing_for_certain(many):
+    sample = coyo_tools.plan(many, FilterSettings(limit_files=6), where=["width < 0"])
+    assert (sample.rows_out, sample.kept.value, sample.kept.low) == (0, 0, 0)
+    assert 0 < sample.kept.high < 100
+    assert sample.download.urls == sample.kept
+
+
 def test_the_files_drawn_do_not_depend_on_workers_nor_on_the_limit_above_all(many):
     a, b = (coyo_tools.plan(many, FilterSettings(limit_files=5, workers=n), max_faces=0).to_dict()
             for n in (1, 4))  # fmt: skip
