@@ -18,7 +18,6 @@ from pathlib import Path
 
 import harness
 
-OUT = Path(__file__).parent / "out"
 KEPT = {"5 %": (0.31, 0.15), "30 %": (0.25, 0.13)}  # share kept: bounds A and B
 ROW_WISE, BATCHED = 40_000, 200_000  # rows for `datasets`
 
@@ -55,7 +54,7 @@ def datasets_code(source: str, rows: int, low: float, high: float, *, batched: b
 
 
 def commands(folder: Path, low: float, high: float) -> dict[str, list[str]]:
-    source, out, python = str(folder / "*.parquet"), OUT / "written", sys.executable
+    source, out, python = str(folder / "*.parquet"), harness.OUT / "written", sys.executable
     coyo = [python, "-m", "coyo_tools", "filter", str(folder), "-o", str(out / "coyo")]
     return {
         "coyo filter": [*coyo, "--min-clip-l14", str(low), "--max-watermark", str(high)],
@@ -65,8 +64,8 @@ def commands(folder: Path, low: float, high: float) -> dict[str, list[str]]:
 
 
 def fresh(_: str) -> None:
-    shutil.rmtree(OUT / "written", ignore_errors=True)
-    (OUT / "written").mkdir(parents=True)
+    shutil.rmtree(harness.OUT / "written", ignore_errors=True)
+    (harness.OUT / "written").mkdir(parents=True)
 
 
 def measure(folder: Path, rows: int, runs: int) -> list[str]:
@@ -104,21 +103,10 @@ def measure_datasets(folder: Path, runs: int) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("--files", type=int, default=2)
-    parser.add_argument("--rows", type=int, default=1_500_000, help="rows a file")
-    parser.add_argument("--layout", type=int, default=650_000, help="rows a row group")
-    parser.add_argument("--runs", type=int, default=5)
+    harness.size_options(parser, files=2)
     parser.add_argument("--no-datasets", action="store_true", help="leave out the slow one")
-    parser.add_argument("--dry-run", action="store_true", help="do not write RESULTS.md")
     given = parser.parse_args()
-    folder = OUT / f"metadata-{given.files}x{given.rows}-{given.layout}"
-    if not folder.exists():
-        make = [sys.executable, str(Path(__file__).with_name("make_metadata.py"))]
-        sizes = ["--files", given.files, "--rows", given.rows, "--row-group-rows", given.layout]
-        making = folder.with_suffix(".making")
-        shutil.rmtree(making, ignore_errors=True)
-        harness.run_once([*make, str(making), *map(str, sizes)])
-        making.rename(folder)
+    folder = harness.metadata(given.files, given.rows, given.layout)
     lines = [
         f"{harness.machine()}; {harness.versions('polars', 'duckdb', 'pyarrow', 'datasets')}.",
         f"{given.files} files of {given.rows:,} rows, row groups of {given.layout:,}, snappy; "

@@ -6,10 +6,12 @@ interleaved (a, b, c, a, b, c, ...) so that a slow minute of the machine hits ev
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import os
 import platform
+import shutil
 import signal
 import statistics
 import subprocess
@@ -198,6 +200,32 @@ def versions(*packages: str) -> str:
         with contextlib.suppress(PackageNotFoundError):
             found.append(f"{package} {version(package)}")
     return ", ".join(found)
+
+
+OUT = Path(__file__).parent / "out"  # what benchmarks make; git ignores it
+
+
+def metadata(files: int, rows: int, layout: int) -> Path:
+    """The folder of generated metadata of so many files and rows a file, made once. layout: rows
+    a row group."""
+    folder = OUT / f"metadata-{files}x{rows}-{layout}"
+    if not folder.exists():
+        make = [sys.executable, str(Path(__file__).with_name("make_metadata.py"))]
+        sizes = ["--files", files, "--rows", rows, "--row-group-rows", layout]
+        making = folder.with_suffix(".making")
+        shutil.rmtree(making, ignore_errors=True)
+        run_once([*make, str(making), *map(str, sizes)])
+        making.rename(folder)
+    return folder
+
+
+def size_options(parser: argparse.ArgumentParser, files: int) -> None:
+    """The options that `metadata` and every benchmark over it take. files: the default."""
+    parser.add_argument("--files", type=int, default=files)
+    parser.add_argument("--rows", type=int, default=1_500_000, help="rows a file")
+    parser.add_argument("--layout", type=int, default=650_000, help="rows a row group")
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--dry-run", action="store_true", help="do not write RESULTS.md")
 
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
