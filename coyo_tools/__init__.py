@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from coyo_tools.verbs.inspect import Inspection, inspect
     from coyo_tools.verbs.plan import FilterPlan, plan
     from coyo_tools.verbs.presets import presets
+    from coyo_tools.verbs.push import PushResult, push
     from coyo_tools.verbs.report import report
     from coyo_tools.verbs.run import RunResult, run
     from coyo_tools.verbs.score import ScoreResult, score
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
         FilterSettings,
         OverlapSettings,
         PlanSettings,
+        PushSettings,
         ReportSettings,
         ScoreSettings,
         StatsSettings,
@@ -59,6 +61,8 @@ _WHERE = {
     "compare": "verbs.compare",
     "Comparison": "verbs.compare",
     "report": "verbs.report",
+    "push": "verbs.push",
+    "PushResult": "verbs.push",
     "run": "verbs.run",
     "RunResult": "verbs.run",
     "plan": "verbs.plan",
@@ -78,6 +82,7 @@ _WHERE = {
     "DownloadSettings": "words.config",
     "ScoreSettings": "words.config",
     "CompareSettings": "words.config",
+    "PushSettings": "words.config",
     "ReportSettings": "words.config",
     "CoyoError": "words.errors",
 }
@@ -97,6 +102,8 @@ __all__ = [
     "OverlapSettings",
     "PlanSettings",
     "PresetOverlap",
+    "PushResult",
+    "PushSettings",
     "ReportSettings",
     "RunResult",
     "ScoreResult",
@@ -112,6 +119,7 @@ __all__ = [
     "inspect",
     "plan",
     "presets",
+    "push",
     "report",
     "run",
     "score",

@@ -25,6 +25,7 @@ COMMANDS: dict[str, str] = {
     "score": "Recompute columns from the images and captions.",
     "compare": "Set recomputed columns against the published ones.",
     "report": "Draw one page that shows what was kept, fetched and found.",
+    "push": "Publish a folder of metadata on the Hugging Face hub, with a dataset card.",
     "run": "Run every stage of a recipe, or repeat a run from its manifest.",
     "presets": "Show the presets: rules with a name, a source and numbers.",
 }

@@ -455,3 +455,30 @@ class ReportSettings:
 
     def __post_init__(self) -> None:
         check_ranges(self)
+
+
+@documented
+@dataclass(frozen=True)
+class PushSettings:
+    """How `push` publishes a folder."""
+
+    private: bool = option(False, "Make the dataset private where it is made.")
+    revision: str = option("main", "Branch to write; made where it is absent.", metavar="BRANCH")
+    message: str | None = option(
+        None, "First line of the commit; the default names the rows.", metavar="TEXT"
+    )
+    license: str | None = option(
+        None,
+        "Licence of the metadata, as the hub writes it (cc-by-4.0, other ...); the default is "
+        "COYO's where the rows are COYO's, else unknown.",
+        metavar="NAME",
+    )
+    token_env: str | None = option(
+        None,
+        "Environment variable that holds the token; default HF_TOKEN, then what `hf auth login` "
+        "keeps.",
+        metavar="NAME",
+    )
+
+    def __post_init__(self) -> None:
+        check_ranges(self)

@@ -43,6 +43,7 @@ class HubServer(FileServer):
         self.sha = hashlib.sha1(name.encode()).hexdigest()
         self.broken_after: int | None = None  # file requests that are answered, before only 403
         self.tokens_at_cdn = 0
+        self.branches: set[str] = set()  # further names of the same commit
         self._links: list[int] = []  # requests that each link has served
 
     @property
@@ -81,7 +82,7 @@ class HubServer(FileServer):
         if owner and f"{owner}/{repo}" != self.name:
             return _refusal(401, "RepoNotFound")
         revision = request.match_info.get("revision", "main")
-        if revision not in ("main", self.sha):
+        if revision not in ("main", self.sha, *self.branches):
             return _refusal(404, "RevisionNotFound")
         return await handler(request)
 
