@@ -9,6 +9,8 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from coyo_tools.machinery.manifest import Manifest
+from coyo_tools.machinery.storage import is_remote
+from coyo_tools.pieces.dataset_objects import SCHEME
 from coyo_tools.pieces.report.figures import count, size
 from coyo_tools.words.schema import COYO
 
@@ -54,10 +56,14 @@ class Published:
 def public(manifest: Manifest) -> Manifest:
     """The manifest without the folders of this machine: of local places only the last name."""
     places = [manifest.result.get("source"), *_word_lists(manifest.settings.get("rules") or ())]
-    local = {p: PurePosixPath(p).name for p in places if p and "/" in p and "://" not in p}
+    local = {p: PurePosixPath(p).name for p in places if p and "/" in p and not _is_public(p)}
     data = manifest.to_json()
     del data["coyo_tools"]
     return Manifest(**_renamed(data, local)) if local else manifest
+
+
+def _is_public(place: str) -> bool:
+    return is_remote(place) or place.startswith(SCHEME)
 
 
 def _word_lists(rules: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -156,17 +156,19 @@ def commit(
 ) -> list[str]:
     """Upload and commit; the commits' ids, none where nothing differs.
 
-    Files come in order, those of `data` last, at most `FILES_A_COMMIT` to a commit. Deletions are
-    in the first one; where there are more, also of what `data` replaces, which speaks of the old
-    files. hear: told the number of files that are on the hub, though maybe not committed yet.
+    Files come in order, at most `FILES_A_COMMIT` to a commit; those of `data`, which speak of the
+    others, with the last. Deletions come with the first; where there are more, also of what `data`
+    replaces. hear: told the number of files that are on the hub, though maybe not committed yet.
     Where the branch has moved meanwhile the hub refuses. Raises StorageError.
     """
-    uploads = sorted(
-        [*change.added, *change.replaced], key=lambda each: (each.name is None, each.path)
-    )
+    changed = sorted([*change.added, *change.replaced], key=lambda each: each.path)
+    files = [each for each in changed if each.name is not None]
     most = FILES_A_COMMIT if isinstance(folder, LocalFolder) else _STAGED_A_COMMIT
-    groups = [uploads[at : at + most] for at in range(0, len(uploads), most)]
-    groups = groups or ([[]] if change.deleted else [])
+    groups = [files[at : at + most] for at in range(0, len(files), most)]
+    if not groups and (changed or change.deleted):
+        groups = [[]]
+    if groups:
+        groups[-1] += [each for each in changed if each.name is None]
     deleted = list(change.deleted)
     if len(groups) > 1:
         deleted += [each.path for each in change.replaced if each.name is None]
@@ -289,7 +291,8 @@ def _refused(error: BaseException, where: str) -> StorageError:
         what = f"cannot be written: {first_line(_root(error)) or type(error).__name__}"
         if "xet" in what:
             todo = "where the hub or mirror speaks no Xet, set HF_HUB_DISABLE_XET=1"
-    return StorageError(what or f"refuses: {first_line(error)}", where=where, todo=todo)
+    said = getattr(error, "server_message", None) or first_line(_root(error))
+    return StorageError(what or f"refuses ({status}): {said}", where=where, todo=todo)
 
 
 _MEANINGS = {

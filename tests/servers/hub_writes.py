@@ -16,6 +16,7 @@ from aiohttp import web
 from tests.servers.hub import HubServer, _refusal
 
 LFS = (".parquet", ".png")
+REFUSAL = {"X-Error-Message": "as you wish", "Retry-After": "7"}
 WRITES = {"create", "branch", "preupload", "batch", "put", "commit"}
 
 
@@ -52,7 +53,7 @@ class WritableHub(HubServer):
         kind = handler.__name__.removeprefix("_")
         status, good = self.refuse.get(kind, (0, 0))
         if status and good <= 0:
-            return web.Response(status=status, headers={"X-Error-Message": "as you wish"})
+            return web.Response(status=status, headers=REFUSAL)
         if status:
             self.refuse[kind] = (status, good - 1)
         shown = request.headers.get("Authorization") == f"Bearer {self.writer}"
