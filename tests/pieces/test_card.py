@@ -131,17 +131,17 @@ def test_a_card_of_unknown_rows_claims_nothing_of_coyo():
     assert "language" not in front_of(text)
 
 
-def test_no_local_folder_is_told():
-    words = "/home/me/lists/bad words.txt"
+def test_no_local_folder_is_told(tmp_path):
+    words = f"{tmp_path}/lists/bad words.txt"
     rule = {"blocked_words": words, "sha256": "00"}
     found = public(
         a_manifest(
-            "/home/me/coyo",
+            f"{tmp_path}/coyo",
             settings={"rules": [rule]},
             result={"recipe": [rule], "funnel": [{**STEP, "rule": f"text lacks words of {words}"}]},
         )
     )
-    assert "/home" not in str(found.to_json())
+    assert str(tmp_path) not in str(found.to_json())
     assert found.result["source"] == "coyo"
     assert found.result["funnel"][0]["rule"] == "text lacks words of bad words.txt"
     assert found.settings["rules"] == [{"blocked_words": "bad words.txt", "sha256": "00"}]
