@@ -149,7 +149,7 @@ def broken_inside(path: Path) -> None:
 BAD_PARTS = [
     (lfs_pointer, "part-1.parquet: is a git-lfs pointer, not the data; run: git lfs pull"),
     (truncated, "part-1.parquet: is truncated: "),
-    (not_parquet, "part-1.parquet: is no parquet file; fetch the file again"),
+    (not_parquet, "part-1.parquet: is a web page, not the data; "),
     (other_type, "part-1.parquet: column 'width' is string, expected int32"),
     (no_column, "part-1.parquet: has no column 'num_faces'"),
     (broken_inside, "part-1.parquet: row group 0 cannot be read: "),
