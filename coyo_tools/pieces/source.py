@@ -221,9 +221,10 @@ def _parts(url: str, found: Mapping[str, Mapping[str, Any]]) -> tuple[Part, ...]
     """In path order, named by what follows the folder they have in common."""
     if not found:
         return ()
-    common = str(PurePosixPath(os.path.commonpath([PurePosixPath(p).parent for p in found])))
+    named = {p: unquote(urlsplit(p).path) if is_web(p) else p for p in found}
+    common = os.path.commonpath([PurePosixPath(p).parent for p in named.values()])
     parts = [
-        _part(_with_scheme(url, p), _relative(p, common).replace("/", "__"), found[p])
+        _part(_with_scheme(url, p), _relative(named[p], common).replace("/", "__"), found[p])
         for p in sorted(found)
     ]
     name, times = Counter(p.name for p in parts).most_common(1)[0]

@@ -184,7 +184,7 @@ class _Query:
         if self._remote:
             schema = schema_of(self._part, self._what.columns)
             return register_io_source(lambda *_: self._fetched(), schema=schema)
-        judged = (*self._read, "id") if self._catch_ids else self._read
+        judged = tuple(dict.fromkeys([*self._read, *(["id"] if self._catch_ids else [])]))
         needed = tuple(dict.fromkeys([*self._what.columns, *judged]))
         return self._judge.passing(scan(self._part, needed), judged)
 

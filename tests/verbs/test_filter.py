@@ -38,23 +38,6 @@ from tests.metadata import (
 pytestmark = pytest.mark.usefixtures("in_small_bites")
 
 
-def test_any_number_of_workers_gives_the_same_bytes(source, tmp_path):
-    written = []
-    for workers in (1, 2, 4):
-        out = tmp_path / str(workers)
-        coyo_tools.filter(
-            source, out, FilterSettings(workers=workers), max_watermark=0.3, where=["width > 300"]
-        )
-        written.append(bytes_of(out))
-    assert written[0] == written[1] == written[2]
-    assert set(written[0]) == {
-        "manifest.json",
-        "part-0.parquet",
-        "part-1.parquet",
-        "part-2.parquet",
-    }
-
-
 def test_the_rows_are_untouched_and_in_order(source, tmp_path):
     coyo_tools.filter(source, tmp_path / "all")
     for name in ("part-0.parquet", "part-1.parquet", "part-2.parquet"):

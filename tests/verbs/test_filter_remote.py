@@ -102,6 +102,21 @@ def test_a_folder_a_glob_and_a_file_over_http(tmp_path, place, rows):
     with FolderServer(tmp_path) as server:
         read = coyo_tools.filter(f"{server.base_url}/{place}", tmp_path / "s", max_watermark=0.3)
         seen = coyo_tools.inspect(f"{server.base_url}/{place}")
+    names = [f"part-{n}.parquet" for n in ((1,) if rows == 50 else (0, 1))]
+    assert sorted(path.name for path in (tmp_path / "s").glob("*.parquet")) == names
     sizes = [path.stat().st_size for path in sorted((tmp_path / "m").iterdir())]
     assert (read.rows_in, seen.rows) == (rows, rows)
     assert seen.bytes == sum(sizes[-seen.files :])
+
+
+def test_odd_names_over_http_are_the_files_own(tmp_path):
+    (tmp_path / "m").mkdir()
+    names = ["100%25.parquet", "a b.parquet", "é#2?.parquet"]
+    for name, path in zip(names, write_parts(tmp_path, [metadata(9)] * 3), strict=True):
+        path.rename(tmp_path / "m" / name)
+    with FolderServer(tmp_path / "m") as server:
+        read = coyo_tools.filter(server.base_url, tmp_path / "s", max_watermark=0.9)
+    here = coyo_tools.filter(tmp_path / "m", tmp_path / "t", max_watermark=0.9)
+    assert read.digest == here.digest
+    for out in ("s", "t"):
+        assert sorted(path.name for path in (tmp_path / out).glob("*.parquet")) == names

@@ -48,16 +48,6 @@ def test_ties_go_by_the_smaller_hash(tmp_path):
                    "ties_kept": 10, "hash": hash_of(ones[-1])}  # fmt: skip
 
 
-def test_the_same_bytes_on_any_number_of_workers_and_layouts(source, tmp_path):
-    written = []
-    recipe = ({"top": "50%", "by": "watermark_score"}, {"max_faces": 2}, {"sample": 100, "seed": 1})
-    for workers in (1, 2, 4):
-        asked = FilterSettings(rules=recipe, workers=workers)
-        coyo_tools.filter(source, tmp_path / str(workers), asked)
-        written.append(bytes_of(tmp_path / str(workers)))
-    assert written[0] == written[1] == written[2]
-
-
 @pytest.mark.parametrize("per", ["source", "part"])
 def test_an_interrupted_top_is_continued(source, tmp_path, monkeypatch, per):
     named = {"top": "30%", "by": "clip_similarity_vitl14", "per": per}
