@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from coyo_tools.pieces.bites import bites, polars_types, reading, serve
+from coyo_tools.pieces.bites import Bite, bites, polars_types, reading, serve
 from coyo_tools.pieces.funnel import tests_of
 from coyo_tools.pieces.measures import Measure, Measured
 from coyo_tools.pieces.rules import AnyRule
@@ -50,10 +50,11 @@ class Seen:
 
 def look(
     part: OpenPart, what: Look, *, stopped: Callable[[], bool] = lambda: False
-) -> Iterator[tuple[int, list[Seen]]]:
+) -> Iterator[tuple[int, Iterator[Seen]]]:
     """Per bite its rows, whether they pass or not, and what each measure saw. Ends where stopped.
 
-    Raises SourceError, SchemaError, RuleError.
+    What was seen is read as it is asked for, a few measures at a time, and before the next bite:
+    so the values of few are held at once. Raises SourceError, SchemaError, RuleError.
     """
     plan = _Plan(part, what)
     for bite in bites(part):
@@ -63,19 +64,15 @@ def look(
             frame = served.scan(plan.columns)
             if plan.conditions:
                 frame = frame.filter(plan.conditions)
-            seen = [each for some in _few(plan.exprs) for each in _collected(frame, some)]
-        yield bite.rows, seen
+            yield bite.rows, _seen_in(bite, frame, plan.exprs)
 
 
-def _few(exprs: Sequence[pl.Expr]) -> Iterator[Sequence[pl.Expr]]:
-    """A few at a time: what polars needs beside a column's values is freed between them."""
-    for start in range(0, len(exprs), AT_ONCE):
-        yield exprs[start : start + AT_ONCE]
-
-
-def _collected(frame: pl.LazyFrame, exprs: Sequence[pl.Expr]) -> list[Seen]:
-    found = frame.select(exprs).collect()
-    return [_seen(found[name]) for name in found.columns]
+def _seen_in(bite: Bite, frame: pl.LazyFrame, exprs: Sequence[pl.Expr]) -> Iterator[Seen]:
+    with reading(bite):
+        for start in range(0, len(exprs), AT_ONCE):
+            found = frame.select(exprs[start : start + AT_ONCE]).collect().get_columns()
+            while found:
+                yield _seen(found.pop(0))
 
 
 class _Plan:

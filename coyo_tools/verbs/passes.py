@@ -65,7 +65,7 @@ class Passes:
         if errors:
             raise errors[0]
 
-    def over(self, what: Look, hear: Callable[[Sequence[Seen]], None], note: str) -> None:
+    def over(self, what: Look, hear: Callable[[Iterable[Seen]], None], note: str) -> None:
         """One pass that measures: `hear` is given every bite's measures, from several threads."""
         self.each(
             lambda part, stopped: look(part, what, stopped=stopped),
@@ -97,7 +97,7 @@ class Passes:
         """The first pass: a histogram of every measure. also: hears each bite's measures too."""
         found = [Tally(order) for order in self.orders(what.measures)]
 
-        def hear(seen: Sequence[Seen]) -> None:
+        def hear(seen: Iterable[Seen]) -> None:
             for number, (tally, each) in enumerate(zip(found, seen, strict=True)):
                 tally.add(each.values, nulls=each.nulls, nans=each.nans)
                 also(number, each)
@@ -114,7 +114,7 @@ class Passes:
             numbers = sorted({answer.ask.column for answer in answers})
             less = dataclasses.replace(what, measures=tuple(what.measures[n] for n in numbers))
 
-            def hear(seen: Sequence[Seen]) -> None:
+            def hear(seen: Iterable[Seen]) -> None:
                 for number, each in zip(numbers, seen, strict=True):
                     keys = orders[number].keys(each.values)
                     for answer in answers:
@@ -195,7 +195,12 @@ def _smallest(passes: Passes, tied: Look, count: int, rank: int, label: str) -> 
         _check_ids(tally.nulls, tied, label)
         return _rank(passes, tied, tally, rank, note).lo
     answer = Answer(Ask(0, 0, Order("hash").last, hold=True))
-    passes.over(tied, lambda seen: answer.add(seen[0].values), note)
+
+    def hear(seen: Iterable[Seen]) -> None:
+        for each in seen:
+            answer.add(each.values)
+
+    passes.over(tied, hear, note)
     hashes = answer.result()
     _check_ids(count - len(hashes), tied, label)
     return int(hashes[rank])
