@@ -162,9 +162,9 @@ def errors() -> str:
 
 def rules() -> str:
     """Every rule of `coyo filter`, as it is declared."""
-    from coyo_tools.pieces import rules as module
+    from coyo_tools.pieces.rule_docs import rules_table
 
-    return f"\n{module.rules_table().rstrip()}\n\n"
+    return f"\n{rules_table().rstrip()}\n\n"
 
 
 def presets() -> str:

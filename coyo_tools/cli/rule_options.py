@@ -52,6 +52,12 @@ class RuleCommand(click.Command):
 
 
 def _option(kind: RuleKind) -> click.Option:
+    if kind.is_switch:
+        # No default: what was not given is None, as of the other options.
+        return click.Option(
+            [kind.flag, kind.name], is_flag=True, default=None, help=kind.help,
+            expose_value=False, callback=_switch,
+        )  # fmt: skip
     text = None if kind.takes_number else _Text()
     return _rule_option(kind.name, kind.metavar, kind.help, text)
 
@@ -66,6 +72,11 @@ def _rule_option(name: str, metavar: str, help: str, text: _Text | None) -> clic
         expose_value=False,
         callback=_note,
     )
+
+
+def _switch(ctx: click.Context, param: click.Parameter, value: bool | None) -> None:
+    """A variable may say no: that is not giving the option."""
+    _note(ctx, param, value or None)
 
 
 def _note(ctx: click.Context, param: click.Parameter, value: Any) -> None:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from coyo_tools.pieces.bites import polars_types
-from coyo_tools.pieces.rules import AnyRule, is_cut_upstream
+from coyo_tools.pieces.rules import AnyRule, Rule, is_cut_upstream
 from coyo_tools.pieces.selections import Tests, of_part
 from coyo_tools.pieces.source import OpenPart
+from coyo_tools.pieces.sql_terms import Columns
 
 if TYPE_CHECKING:
     import polars as pl
@@ -20,13 +21,17 @@ class Counts:
     """Rows of some data, and per rule, in order: how many pass.
 
     left: pass this rule and every one before it. alone: pass this rule. unknown: have a null or
-    NaN where this rule looks (they do not pass).
+    NaN where this rule looks (they do not pass). changed: of `left`, those whose text it changes.
     """
 
     rows: int
     left: tuple[int, ...] = ()
     alone: tuple[int, ...] = ()
     unknown: tuple[int, ...] = ()
+    changed: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "changed", self.changed or (0,) * len(self.left))
 
     @property
     def kept(self) -> int:
@@ -39,6 +44,7 @@ class Counts:
             _added(self.left, other.left),
             _added(self.alone, other.alone),
             _added(self.unknown, other.unknown),
+            _added(self.changed, other.changed),
         )
 
     @classmethod
@@ -54,13 +60,18 @@ class Counts:
             "left": list(self.left),
             "alone": list(self.alone),
             "unknown": list(self.unknown),
+            **({"changed": list(self.changed)} if any(self.changed) else {}),
         }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Counts:
         """What `to_json` gave. Raises KeyError, TypeError."""
         return cls(
-            int(data["rows"]), tuple(data["left"]), tuple(data["alone"]), tuple(data["unknown"])
+            int(data["rows"]),
+            tuple(data["left"]),
+            tuple(data["alone"]),
+            tuple(data["unknown"]),
+            tuple(data.get("changed", ())),
         )
 
 
@@ -73,14 +84,27 @@ def tests_of(rules: Sequence[AnyRule], part: OpenPart) -> tuple[list[Tests], tup
 
     Raises RuleError and SchemaError where one cannot be evaluated on this part.
     """
-    types = polars_types(part.schema)
+    types = Columns(polars_types(part.schema))
     tests, read = [], {}
     for rule in rules:
         test, columns = of_part(rule, part.part.name).tests(types, part.part.url)
         tests.append(test)
         read.update(dict.fromkeys(columns))
+        types = _after(rule, types)
     # A condition on no column at all still has to be asked of every row.
     return tests, tuple(read) or (next(iter(part.binding.columns)),)
+
+
+def columns_after(rules: Sequence[AnyRule], part: OpenPart) -> Columns:
+    """This part's columns as they are once the rules have changed what they change."""
+    types = Columns(polars_types(part.schema))
+    for rule in rules:
+        types = _after(rule, types)
+    return types
+
+
+def _after(rule: AnyRule, columns: Columns) -> Columns:
+    return rule.after(columns) if isinstance(rule, Rule) else columns
 
 
 def counting(tests: Sequence[Tests]) -> list[pl.Expr]:
@@ -94,6 +118,8 @@ def counting(tests: Sequence[Tests]) -> list[pl.Expr]:
             test.passes.sum().alias(f"alone{number}"),
             test.unknown.sum().alias(f"unknown{number}"),
         ]
+        if test.changes is not None:
+            exprs.append((passing & test.changes).sum().alias(f"changed{number}"))
     return exprs
 
 
@@ -111,9 +137,9 @@ def counted(rows: int, row: Mapping[str, Any], rules: int) -> Counts:
     """The counts in the one row that `counting` gives."""
 
     def of(name: str) -> tuple[int, ...]:
-        return tuple(int(row[f"{name}{n}"] or 0) for n in range(rules))
+        return tuple(int(row.get(f"{name}{n}") or 0) for n in range(rules))
 
-    return Counts(rows, of("left"), of("alone"), of("unknown"))
+    return Counts(rows, of("left"), of("alone"), of("unknown"), of("changed"))
 
 
 @dataclass(frozen=True)
@@ -122,7 +148,8 @@ class Step:
 
     dropped: taken by this rule from what the rules before it left. dropped_alone: what it would
     take from all rows. null: rows it could not judge, because a value is null or NaN; they are
-    among the dropped. left: what remains after it.
+    among the dropped. left: what remains after it. changed: of those, whose text it changed; None
+    of a rule that changes nothing.
     """
 
     rule: str
@@ -131,6 +158,7 @@ class Step:
     null: int
     left: int
     note: str = ""
+    changed: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
@@ -141,6 +169,7 @@ class Step:
             "null": self.null,
             "left": self.left,
             "note": self.note,
+            **({} if self.changed is None else {"changed": self.changed}),
         }
 
 
@@ -150,8 +179,12 @@ def funnel(rules: Sequence[AnyRule], counts: Counts, *, schema: str = "coyo") ->
     steps = []
     for number, rule in enumerate(rules):
         left, alone = counts.left[number], counts.rows - counts.alone[number]
+        changed = counts.changed[number] if isinstance(rule, Rule) and rule.kind.is_switch else None
         note = _note(rule, counts.rows, alone, schema)
-        steps.append(Step(rule.label, before - left, alone, counts.unknown[number], left, note))
+        if changed is not None:
+            note = f"changes {changed:,} of the texts left"
+        unknown = counts.unknown[number]
+        steps.append(Step(rule.label, before - left, alone, unknown, left, note, changed))
         before = left
     return tuple(steps)
 

@@ -41,7 +41,7 @@ class Judge:
         catch_ids: bool = False,
     ) -> None:
         self._on_rows, self._stopped, self._catch_ids = on_rows, stopped, catch_ids
-        self._answers, self._answered = _answers(tests)
+        self._answers, self._answered = answers_of(tests)
         self._lock = threading.Lock()
         self.counts = Counts.none(len(self._answered))
         self.ids: list[pl.Series] = []
@@ -92,7 +92,7 @@ class Judge:
         return answers.select(passes.fill_null(value=False)).to_series()
 
 
-def _answers(tests: Sequence[Tests]) -> tuple[list[pl.Expr], list[Tests]]:
+def answers_of(tests: Sequence[Tests]) -> tuple[list[pl.Expr], list[Tests]]:
     """Expressions that make a column of each answer, and the tests as a look at these columns."""
     import polars as pl
 
@@ -100,5 +100,9 @@ def _answers(tests: Sequence[Tests]) -> tuple[list[pl.Expr], list[Tests]]:
     for number, test in enumerate(tests):
         names = f"?passes{number}", f"?unknown{number}"
         exprs += [test.passes.alias(names[0]), test.unknown.alias(names[1])]
-        answered.append(Tests(pl.col(names[0]), pl.col(names[1])))
+        changes = None
+        if test.changes is not None:
+            exprs.append(test.changes.alias(f"?changes{number}"))
+            changes = pl.col(f"?changes{number}")
+        answered.append(Tests(pl.col(names[0]), pl.col(names[1]), changes))
     return exprs, answered

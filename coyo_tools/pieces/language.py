@@ -50,7 +50,8 @@ def is_one_of(text: pl.Expr, languages: tuple[str, ...]) -> pl.Expr:
     """Whether a text is, reliably, in one of these languages: Boolean, null of a null."""
     import polars as pl
 
-    return text.map_batches(functools.partial(_judged, languages), return_dtype=pl.Boolean())
+    judged = functools.partial(_judged, languages)
+    return text.map_batches(judged, return_dtype=pl.Boolean(), is_elementwise=True)
 
 
 def _judged(languages: tuple[str, ...], texts: pl.Series) -> pl.Series:

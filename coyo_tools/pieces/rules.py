@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 from coyo_tools.pieces import where
 from coyo_tools.pieces.blocked_words import BlockedWords, blocked_words_of
+from coyo_tools.pieces.html_text import unescaped
 from coyo_tools.pieces.language import is_one_of, languages_of
-from coyo_tools.pieces.selections import OTHER_FLAGS, Sample, Tests, Top, per_of, selection_of
+from coyo_tools.pieces.selections import Sample, Tests, Top, per_of, selection_of
 from coyo_tools.pieces.sql_functions import check_regex
-from coyo_tools.pieces.sql_terms import Mismatch, Term, column, compare
+from coyo_tools.pieces.sql_terms import Columns, Mismatch, Term, column, compare, expr_of
 from coyo_tools.words.errors import RuleError, SchemaError, nearest
 from coyo_tools.words.schema import CUT_UPSTREAM
 
@@ -40,7 +41,8 @@ class RuleKind:
     """One kind of rule. name: as a recipe writes it. columns: it reads; () where its value says.
 
     operator: `>=` and `<=` take a number, `matches` and `excludes` a regular expression, `sql` a
-    condition, `is` languages, `lacks` a file of words. combine: several columns to one number
+    condition, `is` languages, `lacks` a file of words; `changes` drops nothing and changes the text
+    for the rules after it and the output. combine: several columns to one number
     ("shorter", "longer", "ratio"), else each of them has to fulfil the bound. shown: the left side
     of its label.
     """
@@ -65,7 +67,17 @@ class RuleKind:
     @property
     def repeatable(self) -> bool:
         """Whether it may be given more than once: those that take text."""
-        return not self.takes_number
+        return not self.takes_number and not self.is_switch
+
+    @property
+    def is_switch(self) -> bool:
+        """Whether it takes no value: a flag alone, `true` in a recipe."""
+        return self.operator == "changes"
+
+    @property
+    def written(self) -> str:
+        """The option with what stands for its value."""
+        return self.flag if self.is_switch else f"{self.flag} {self.metavar}"
 
     @property
     def is_choice(self) -> bool:
@@ -81,6 +93,8 @@ class RuleKind:
         """How the funnel names a rule of this kind."""
         if self.operator == "sql":
             return str(value)
+        if self.is_switch:
+            return self.shown
         left = self.shown or self.columns[0]
         said = " or ".join(value) if isinstance(value, tuple) else value
         return f"{left} {self.operator} {said}"
@@ -122,6 +136,9 @@ RULE_KINDS: tuple[RuleKind, ...] = (
              shown="language"),
     RuleKind("blocked_words", ("text",), "lacks",
              "The text holds no word or phrase of the file, one a line; repeatable."),
+    RuleKind("unescape_html", ("text",), "changes",
+             "Make characters of &amp; and the like, for the rules after it and the output.",
+             shown="html unescaped"),
     RuleKind("where", (), "sql", "Any condition in SQL over the columns; repeatable."),
 )  # fmt: skip
 KINDS: Mapping[str, RuleKind] = {kind.name: kind for kind in RULE_KINDS}
@@ -169,7 +186,13 @@ class Rule:
                 )
         if self.kind.takes_number:
             return self._bound(schema), self.kind.columns
-        return self._text(), self.kind.columns
+        return self._text(schema), self.kind.columns
+
+    def after(self, columns: Columns) -> Columns:
+        """The columns as the rules after it see them."""
+        if not self.kind.is_switch:
+            return columns
+        return columns.with_made("text", unescaped(expr_of(columns, "text")))
 
     def _bound(self, schema: Schema) -> Tests:
         bound = Term("number", value=Decimal(repr(self.value)))
@@ -180,10 +203,11 @@ class Rule:
         held = [_expr(compare(self.kind.operator, term, bound)) for term in terms]
         return Tests(functools.reduce(lambda a, b: a & b, held), unknown)
 
-    def _text(self) -> Tests:
-        import polars as pl
-
-        text = pl.col("text")
+    def _text(self, schema: Schema) -> Tests:
+        text = expr_of(schema, "text")
+        if self.kind.is_switch:
+            always = text.is_null() | True  # of every row, where True alone would be one answer
+            return Tests(always, ~always, unescaped(text).ne_missing(text))
         match self.value:
             case BlockedWords():
                 passes = ~self.value.found_in(text)
@@ -233,6 +257,10 @@ def rule_of(name: str, value: Any) -> Rule:
 def _value(kind: RuleKind, value: Any) -> Value:
     if kind.takes_number:
         return _number(kind, value)
+    if kind.is_switch:
+        if value is not True:
+            raise RuleError(f"takes true, not {value!r}", where=kind.flag)
+        return value
     if kind.operator == "is":
         return languages_of(value)
     if kind.operator == "lacks":
@@ -322,13 +350,23 @@ def packages_of(rules: Iterable[AnyRule]) -> tuple[str, ...]:
     return ("cld3-py",) if judged else ()
 
 
+def notes_of(rules: Iterable[AnyRule]) -> tuple[str, ...]:
+    """What a reader of the result has to know about its columns."""
+    if not any(isinstance(rule, Rule) and rule.kind.is_switch for rule in rules):
+        return ()
+    return (
+        "text is html-unescaped; text_length, word_count, token counts and scores are of the text "
+        "as it was: `coyo score -c text_length` counts anew",
+    )
+
+
 def is_cut_upstream(rule: AnyRule) -> bool:
     """Whether every row of COYO passes, because its makers cut there already."""
     if not isinstance(rule, Rule):
         return False
     if isinstance(rule.value, tuple):
         return "en" in rule.value
-    if not isinstance(rule.value, int | float):
+    if not rule.kind.takes_number or not isinstance(rule.value, int | float):
         return False
     names = ("aspect_ratio",) if rule.kind.combine == "ratio" else rule.kind.columns
     if rule.kind.combine == "longer":
@@ -341,40 +379,3 @@ def _implied(name: str, operator: str, value: float) -> bool:
         if (column_name, cut_operator) == (name, operator):
             return value >= cut if operator == "<=" else value <= cut
     return False
-
-
-def rules_help() -> str:
-    """Every kind by the name the API and recipes give it, a line each, and what goes beside."""
-    kinds = [(kind.name, kind.metavar, kind.help) for kind in RULE_KINDS]
-    return "\n".join(f"{name}={metavar}: {said}" for name, metavar, said in (*kinds, *OTHER_FLAGS))
-
-
-def rules_table() -> str:
-    """docs/rules.md's table: every kind, what it reads and when it keeps a row."""
-    lines = ["| flag | recipe and API | reads | keeps a row when |", "|---|---|---|---|"]
-    for kind in RULE_KINDS:
-        reads = ", ".join(f"`{name}`" for name in kind.columns) or "the columns it names"
-        lines.append(f"| `{kind.flag} {kind.metavar}` | `{kind.name}` | {reads} | {_keeps(kind)} |")
-    return "\n".join(lines)
-
-
-def _keeps(kind: RuleKind) -> str:
-    match kind.operator:
-        case "sql":
-            return "the condition is true"
-        case "matches":
-            return "the regular expression (Rust's syntax) is found in it"
-        case "excludes":
-            return "the regular expression (Rust's syntax) is not found in it"
-        case "is":
-            return "cld3 reliably calls it CODE, or one of several"
-        case "lacks":
-            return "no word or phrase of the file is found in it"
-    sign = "≥" if kind.operator == ">=" else "≤"
-    if kind.combine:
-        return {
-            "shorter": f"the shorter side {sign} N px",
-            "longer": f"the longer side {sign} N px",
-            "ratio": f"longer side / shorter side {sign} N",
-        }[kind.combine]
-    return " and ".join(f"`{name}` {sign} N" for name in kind.columns)

@@ -38,10 +38,14 @@ OTHER_FLAGS: tuple[tuple[str, str, str], ...] = (
 
 @dataclass(frozen=True)
 class Tests:
-    """A rule as polars expressions, Boolean. passes: null where unknown. unknown: never null."""
+    """A rule as polars expressions, Boolean. passes: null where unknown. unknown: never null.
+
+    changes: never null; of a rule that changes the text, whether it changes the row's.
+    """
 
     passes: pl.Expr
     unknown: pl.Expr
+    changes: pl.Expr | None = None
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ to a float64 one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import TYPE_CHECKING, Any
@@ -101,11 +101,35 @@ def _number_literal(value: Decimal, kind: str) -> pl.Expr:
     raise Mismatch(f"the number {value} where {WORDS[kind]} should be")
 
 
-def column(name: str, dtype: pl.DataType, *, keep_nan: bool = False) -> Term:
-    """A column of the row; NaN read as null unless `keep_nan`."""
+class Columns(dict[str, "pl.DataType"]):
+    """Columns' types by name. made: what stands for a column that an earlier step has changed."""
+
+    def __init__(
+        self, types: Mapping[str, pl.DataType], made: Mapping[str, pl.Expr] | None = None
+    ) -> None:
+        super().__init__(types)
+        self.made = dict(made or {})
+
+    def with_made(self, name: str, expr: pl.Expr) -> Columns:
+        """The same, with `expr`, of the same type, in place of a column."""
+        return Columns(self, {**self.made, name: expr})
+
+
+def expr_of(schema: Mapping[str, pl.DataType], name: str) -> pl.Expr:
+    """A column of the schema as an expression over the frame."""
     import polars as pl
 
-    expr = pl.col(name)
+    made = schema.made if isinstance(schema, Columns) else {}
+    return made.get(name, pl.col(name))
+
+
+def column(
+    name: str, dtype: pl.DataType, *, keep_nan: bool = False, expr: pl.Expr | None = None
+) -> Term:
+    """A column of the row; NaN read as null unless `keep_nan`. expr: what stands for it."""
+    import polars as pl
+
+    expr = pl.col(name) if expr is None else expr
     if dtype == pl.Boolean:
         return Term("bool", expr)
     if dtype == pl.String:

@@ -162,7 +162,8 @@ class _Translator:
     def column(self, node: exp.Column) -> Term:
         name = self._name(node)
         self.columns[name] = None
-        return terms.column(name, self._schema[name], keep_nan=self.keep_nan)
+        expr = terms.expr_of(self._schema, name)
+        return terms.column(name, self._schema[name], keep_nan=self.keep_nan, expr=expr)
 
     def _name(self, node: exp.Column) -> str:
         name = node.name

@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING, Any
 
 from coyo_tools.machinery.storage import Folder, is_remote, local_path
 from coyo_tools.pieces.bites import Served, bites, reading, scan, schema_of, serve
-from coyo_tools.pieces.funnel import Counts, tests_of
+from coyo_tools.pieces.funnel import Counts, columns_after, tests_of
 from coyo_tools.pieces.judging import Judge, Stopped
 from coyo_tools.pieces.rules import AnyRule
 from coyo_tools.pieces.selections import cuts_of
 from coyo_tools.pieces.source import OpenPart, open_part, part_at
+from coyo_tools.pieces.sql_terms import expr_of
 from coyo_tools.pieces.written import write_frame
 from coyo_tools.words.errors import CorruptFile, CoyoError, SourceError
 
@@ -160,9 +161,14 @@ class _Query:
 
         schema = pa.schema([self._part.schema.field(name) for name in self._what.columns])
         with self.errors():
-            write_frame(self.rows().select(self._what.columns), path, schema, self._record)
+            write_frame(self.rows().select(self._written()), path, schema, self._record)
         if self.counts.rows != self._part.rows:
             raise self._changed(f"{self.counts.rows:,} rows where it said {self._part.rows:,}")
+
+    def _written(self) -> list[pl.Expr]:
+        """The columns to write, as the rules leave them."""
+        columns = columns_after(self._what.rules, self._part)
+        return [expr_of(columns, name).alias(name) for name in self._what.columns]
 
     def _record(self) -> dict[str, str]:
         said: dict[str, Any] = {"filter": self._what.fingerprint, "counts": self.counts.to_json()}

@@ -14,10 +14,19 @@ from typing import TYPE_CHECKING, Any
 
 from coyo_tools.pieces.bites import Bite, Served, bites, reading, serve
 from coyo_tools.pieces.expected import stored_pixels
-from coyo_tools.pieces.funnel import Counts, counted, counting, counting_unique_kills, tests_of
+from coyo_tools.pieces.funnel import (
+    Counts,
+    columns_after,
+    counted,
+    counting,
+    counting_unique_kills,
+    tests_of,
+)
+from coyo_tools.pieces.judging import answers_of
 from coyo_tools.pieces.rules import AnyRule
 from coyo_tools.pieces.selections import Tests
 from coyo_tools.pieces.source import OpenPart
+from coyo_tools.pieces.sql_terms import expr_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -81,13 +90,12 @@ def _judged(
 
     if not tests:
         return pl.repeat(True, bite.rows, eager=True), Counts(bite.rows), ()
-    known = [Tests(pl.col(f"passes{n}"), pl.col(f"unknown{n}")) for n in range(len(tests))]
-    verdicts = {f"passes{n}": test.passes.fill_null(False) for n, test in enumerate(tests)}
-    verdicts |= {f"unknown{n}": test.unknown for n, test in enumerate(tests)}
+    verdicts, known = answers_of(tests)
     with reading(bite):
-        judged = served.scan(read).select(**verdicts).collect()
+        judged = served.scan(read).select(verdicts).collect()
     row = judged.select([*counting(known), *counting_unique_kills(known)]).row(0, named=True)
-    passing = judged.select(pl.all_horizontal([test.passes for test in known])).to_series()
+    passes = pl.all_horizontal([test.passes for test in known]).fill_null(value=False)
+    passing = judged.select(passes).to_series()
     kills = tuple(int(row[f"only{n}"]) for n in range(len(tests)))
     return passing, counted(bite.rows, row, len(tests)), kills
 
@@ -133,11 +141,11 @@ class _Found:
 
         if not columns:
             return
-        kept = pl.lit(passing)
+        kept, made = pl.lit(passing), columns_after(self._what.rules, bite.part)
         with reading(bite):
             frame = served.scan(columns)
             for name in [name for name in columns if name in self.hashes]:
-                values = pl.col(name).filter(kept).drop_nulls().hash()
+                values = expr_of(made, name).filter(kept).drop_nulls().hash()
                 self.hashes[name].append(frame.select(values).collect().to_series().to_numpy())
             if self._what.image_size and SIZES[0] in columns:
                 pixels = stored_pixels(self._what.image_size).filter(kept)

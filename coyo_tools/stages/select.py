@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from coyo_tools.pieces.bites import Bite, bites, polars_types, reading, serve
-from coyo_tools.pieces.funnel import tests_of
+from coyo_tools.pieces.funnel import columns_after, tests_of
 from coyo_tools.pieces.measures import Measure, Measured
 from coyo_tools.pieces.rules import AnyRule
 from coyo_tools.pieces.source import OpenPart
@@ -81,7 +81,7 @@ class _Plan:
     def __init__(self, part: OpenPart, what: Look) -> None:
         import polars as pl
 
-        types, url = polars_types(part.schema), part.part.url
+        types, url = columns_after(what.before, part), part.part.url
         measured = [_raw(m, types) if what.raw else m.over(types, url) for m in what.measures]
         self.exprs = [each.expr.alias(f"m{number}") for number, each in enumerate(measured)]
         tests, columns = tests_of(what.before, part) if what.before else ([], ())

@@ -25,7 +25,8 @@ from coyo_tools.pieces.columns import columns_to_write
 from coyo_tools.pieces.funnel import Counts, Step, funnel, tests_of
 from coyo_tools.pieces.held import FOLDER as HELD
 from coyo_tools.pieces.held import Held
-from coyo_tools.pieces.rules import AnyRule, packages_of, rules_help, rules_of
+from coyo_tools.pieces.rule_docs import rules_help
+from coyo_tools.pieces.rules import AnyRule, notes_of, packages_of, rules_of
 from coyo_tools.pieces.selections import cuts_of, entries_of, of_part
 from coyo_tools.pieces.source import OpenPart, SourceLike
 from coyo_tools.stages.filter import (
@@ -167,7 +168,8 @@ def filter(
             if held is not None:
                 held.clear()
         told = _told(run, folder, time.monotonic() - started, complete_before=before)
-        notes = (*found.notes, *(() if before else histograms.notes), *told.notes)
+        of_run = () if before else histograms.notes
+        notes = (*found.notes, *of_run, *notes_of(asked), *told.notes)
         return dataclasses.replace(told, notes=notes, fetched=found.fetched)
 
 

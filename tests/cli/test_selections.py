@@ -118,6 +118,22 @@ def test_presets_are_listed_and_shown(coyo):
     assert (status, "did you mean 'safe'?" in heard) == (1, True)
 
 
+def test_a_change_stands_at_its_place_and_is_told(coyo, source, tmp_path, monkeypatch):
+    flags = ["--max-faces", "1", "--unescape-html", "--text-matches", "dog"]
+    _, said, heard = coyo("filter", source, "-o", tmp_path / "s", *flags)
+    lines = said.splitlines()
+    assert lines[2].startswith("num_faces <= 1")
+    assert lines[3].split()[:2] == ["html", "unescaped"]
+    assert lines[3].endswith("changes 0 of the texts left")
+    assert "note: text is html-unescaped; " in heard
+    monkeypatch.setenv("COYO_FILTER_UNESCAPE_HTML", "1")
+    _, said, _ = coyo("filter", source, "-o", tmp_path / "t", "--max-faces", "1", "--json")
+    assert rules_in(said) == ["num_faces <= 1", "html unescaped"]
+    monkeypatch.setenv("COYO_FILTER_UNESCAPE_HTML", "0")
+    _, said, _ = coyo("filter", source, "-o", tmp_path / "u", "--max-faces", "1", "--json")
+    assert rules_in(said) == ["num_faces <= 1"]
+
+
 def test_tops_are_taken_of_each_part_or_of_the_source(coyo, source, tmp_path):
     top = ["--top", "3", "--by", "width"]
     for number, (flags, of) in enumerate(

@@ -8,6 +8,7 @@ import pytest
 
 from coyo_tools.pieces import rules
 from coyo_tools.pieces.funnel import Counts, counted, counting, funnel
+from coyo_tools.pieces.rule_docs import rules_table
 from coyo_tools.words.errors import RuleError
 from coyo_tools.words.schema import COYO
 
@@ -36,6 +37,7 @@ CONTRACT = [
     "--text-excludes",
     "--language",
     "--blocked-words",
+    "--unescape-html",
     "--where",
 ]
 
@@ -53,10 +55,10 @@ def test_every_rule_of_the_contract_is_there():
 
 
 def test_the_table_of_the_docs_has_every_rule():
-    table = rules.rules_table()
+    table = rules_table()
     assert len(table.splitlines()) == 2 + len(rules.RULE_KINDS)
     for kind in rules.RULE_KINDS:
-        assert f"| `{kind.flag} {kind.metavar}` | `{kind.name}` |" in table
+        assert f"| `{kind.written}` | `{kind.name}` |" in table
 
 
 @pytest.mark.parametrize(
@@ -99,6 +101,8 @@ def test_a_recipe_keeps_its_order_and_lists_spread():
         ({"text_matches": 5}, "takes text, not 5"),
         ({"text_matches": "(?=a)b"}, "is no regular expression"),
         ({"where": ""}, "is empty"),
+        ({"unescape_html": False}, "--unescape-html: takes true, not False"),
+        ({"unescape_html": 1}, "--unescape-html: takes true, not 1"),
     ],
 )
 def test_wrong_recipes_are_one_sentence(recipe, said):
