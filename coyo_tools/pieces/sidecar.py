@@ -63,11 +63,11 @@ def is_begun(place: str) -> bool:
     return manifest.command != "stats" or manifest.complete
 
 
-def histograms_in(place: str, inputs: Sequence[Mapping[str, Any]]) -> dict[str, Tally]:
+def histograms_in(place: str, inputs: Sequence[Mapping[str, Any]], schema: str) -> dict[str, Tally]:
     """The histograms that `coyo stats` left in a folder, by column.
 
-    inputs: of the run that wants them; they have to be the same, file by file. Raises
-    SettingsError, CorruptFile.
+    inputs: of the run that wants them; they have to be the same, file by file. schema: its setting,
+    since by another one a name may stand for another column. Raises SettingsError, CorruptFile.
     """
     import numpy as np
 
@@ -79,10 +79,10 @@ def histograms_in(place: str, inputs: Sequence[Mapping[str, Any]]) -> dict[str, 
             where=place,
             todo="make it with `coyo stats SOURCE -o`",
         )
-    here = Manifest("stats", manifest.settings, inputs)
+    here = Manifest("stats", {**manifest.settings, "schema": schema}, inputs)
     if differing := difference_between(manifest, here):
         raise SettingsError(
-            f"holds the stats of another source: {differing}",
+            f"holds the stats of another source or schema: {differing}",
             where=place,
             todo="make new ones with `coyo stats SOURCE -o`, or leave --stats out",
         )

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from coyo_tools.machinery.storage import folder_at
 from coyo_tools.pieces.rules import AnyRule
 from coyo_tools.pieces.selections import Top
 from coyo_tools.pieces.sidecar import histograms_in, is_begun, kept_place
 from coyo_tools.pieces.source import OpenPart, Source
 from coyo_tools.verbs.stats import stats_of
 from coyo_tools.words.config import FilterSettings, StatsSettings
-from coyo_tools.words.errors import CorruptFile, SettingsError
+from coyo_tools.words.errors import CoyoError
 from coyo_tools.words.progress import Listener, silent
 
 if TYPE_CHECKING:
@@ -57,28 +58,36 @@ class Histograms:
             stats_of(
                 self._source,
                 self._parts,
-                StatsSettings(settings.limit_files, settings.schema, (by,), settings.workers),
+                StatsSettings(
+                    limit_files=settings.limit_files,
+                    schema=settings.schema,
+                    of=(by,),
+                    workers=settings.workers,
+                ),
                 place,
                 progress=self._progress,
             )
-            self._found = histograms_in(place, self._inputs)
+            self._found = self._in(place)
         return self._found.get(by)
+
+    def _in(self, place: str) -> dict[str, Tally]:
+        return histograms_in(place, self._inputs, self._settings.schema)
 
     def _asked(self, place: str, *, make: bool) -> str:
         if self._top is not None and make and not is_begun(place):
             self._to_make = place
             return f"{self._top.label}: its histogram is kept in {place}"
-        self._found = histograms_in(place, self._inputs)
+        self._found = self._in(place)
         if self._top is None:
             return f"{place} is of no use here: no --top by a column comes before the other rules"
         return self._said(self._top, place)
 
     def _by_itself(self, top: Top, place: str) -> tuple[str, ...]:
-        if not is_begun(place):
-            return ()
         try:
-            self._found = histograms_in(place, self._inputs)
-        except (SettingsError, CorruptFile) as error:
+            if not folder_at(place).names():
+                return ()
+            self._found = self._in(place)
+        except CoyoError as error:  # nobody asked for it
             return (f"{top.label}: {place} is not used: {error.what}",)
         return (self._said(top, place),)
 

@@ -60,8 +60,8 @@ def test_stats_of_other_files_are_said_and_not_used(source, tmp_path, histograms
     found = top(source, tmp_path / "a", limit_files=2)
     assert histograms_read == ["top 30% by width"]
     assert found.notes == (
-        f"top 30% by width: {source}.stats is not used: holds the stats of another source: its "
-        "input had 3 files, this one has 2",
+        f"top 30% by width: {source}.stats is not used: holds the stats of another source or "
+        "schema: its input had 3 files, this one has 2",
     )
     write_parts(source, [metadata(20)])
     assert "input part-0.parquet differs in" in top(source, tmp_path / "b").notes[0]
@@ -69,6 +69,15 @@ def test_stats_of_other_files_are_said_and_not_used(source, tmp_path, histograms
     coyo_tools.stats(source, keep=True, overwrite=True)
     (tmp_path / "metadata.stats" / "histograms.npz").write_bytes(b"PK")
     assert "its histograms cannot be read" in top(source, tmp_path / "c").notes[0]
+
+
+def test_what_lies_there_by_chance_is_no_error(source, tmp_path):
+    coyo_tools.stats(source, keep=True)
+    assert "schema was" in top(source, tmp_path / "a", schema="coyo").notes[0]
+    (tmp_path / "metadata.stats" / "manifest.json").write_text("{}")
+    assert "is no manifest of this version" in top(source, tmp_path / "b").notes[0]
+    (tmp_path / "metadata.stats" / "manifest.json").unlink()
+    assert "holds no finished `coyo stats`" in top(source, tmp_path / "c").notes[0]
 
 
 def test_nothing_is_said_where_nothing_is_kept(source, tmp_path):
