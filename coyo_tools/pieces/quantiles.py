@@ -49,7 +49,10 @@ class Window:
         """The bin of each key, int64."""
         import numpy as np
 
-        at: Array = ((keys - np.uint64(self.lo)) >> np.uint64(self.shift)).astype(np.int64) + 1
+        shifted = keys - np.uint64(self.lo)
+        shifted >>= np.uint64(self.shift)  # in place: these arrays are a pass's memory
+        at: Array = shifted.view(np.int64)
+        at += 1
         if self.lo:
             at[keys < np.uint64(self.lo)] = 0
         if self.hi < (1 << 64) - 1:
@@ -98,11 +101,27 @@ class Order:
             return values
         if self.kind == "int":
             return values.astype(np.int64).view(np.uint64) ^ np.uint64(1 << 63)
-        word, bits = (np.uint32, 32) if self.kind == "f32" else (np.uint64, 64)
-        raw = (values + values.dtype.type(0)).view(word)  # -0.0 + 0 is 0.0
-        top = word(1 << (bits - 1))
-        flipped: Array = np.where(raw & top, ~raw, raw | top)
-        return flipped.astype(np.uint64)
+        word, signed, bits = self._words()
+        raw: Array = (values + values.dtype.type(0)).view(word)  # -0.0 + 0 is 0.0
+        flip = raw.view(signed) >> signed(bits - 1)  # all bits of a negative value
+        flip |= signed(-(1 << (bits - 1)))
+        raw ^= flip.view(word)
+        return raw.astype(np.uint64, copy=False)
+
+    def low_bits(self, values: Array, count: int) -> bool:
+        """Whether any value has one of its lowest bits set; taken for granted of hashes."""
+        import numpy as np
+
+        if self.kind == "hash":
+            return True
+        raw = values.view(self._words()[0])
+        return bool(int(np.bitwise_or.reduce(raw)) & ((1 << count) - 1))
+
+    def _words(self) -> tuple[Any, Any, int]:
+        """The integers as wide as a float of this kind, unsigned and signed, and their bits."""
+        import numpy as np
+
+        return (np.uint32, np.int32, 32) if self.kind == "f32" else (np.uint64, np.int64, 64)
 
     def value(self, key: int) -> float | int:
         """The value that has this key."""
@@ -159,8 +178,7 @@ class Tally:
             bins, counts = slice(None), self.window.count(keys)
         least, greatest, residue = int(keys.min()), int(keys.max()), 0
         if not self.residue and self.order.kind != "int":
-            odd = keys ^ np.where(keys & np.uint64(self._top), np.uint64(0), np.uint64(self._mask))
-            residue = int(int(np.bitwise_or.reduce(odd)) & self._mask > 0)
+            residue = int(self.order.low_bits(values, self.window.shift))
         with self._lock:
             self.counts[bins] += counts
             self.residue |= residue
@@ -170,10 +188,6 @@ class Tally:
     @property
     def _top(self) -> int:
         return (self.order.last >> 1) + 1
-
-    @property
-    def _mask(self) -> int:
-        return (1 << self.window.shift) - 1
 
     def search(self, rank: int) -> Search:
         """Look for the value of this rank, 0 for the smallest. Needs rank < values."""
