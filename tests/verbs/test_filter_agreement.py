@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 import coyo_tools
 from coyo_tools import FilterSettings
 from coyo_tools.pieces import quantiles
+from coyo_tools.words.schema import COYO
 from tests.conditions import conditions, odd_columns
-from tests.duck import BOUNDS, SEEDS, duck_of, unlike
+from tests.duck import BOUNDS, SEEDS, Wanted, duck_of, unlike
 from tests.metadata import cut, nasty, parts_of, small_bites, write_parts
 from tests.servers.folder import FolderServer
 
@@ -84,6 +85,18 @@ def ours(one: Mapping[str, Any]) -> Mapping[str, Any]:
     return {"where": one["where"].ours} if "where" in one else one
 
 
+def agree(
+    layout: Any, out: Path, asked: FilterSettings, wanted: list[Wanted], kept: pa.Table
+) -> Any:
+    """Run it, compare it to the last cell and figure; the result."""
+    result = coyo_tools.filter(layout, out, asked)
+    assert unlike(parts_of(out), kept) == "", layout
+    funnel = [(s.dropped, s.dropped_alone, s.null, s.left) for s in result.funnel]
+    expected = [(s.dropped, s.dropped_alone, s.null, len(s.rows)) for s in wanted]
+    assert (result.rows_in, funnel) == (ROWS, expected), layout
+    return result
+
+
 @pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(
@@ -98,15 +111,37 @@ def test_random_recipes_agree_with_duckdb(
     kept = rows.take(pa.array(wanted[-1].rows if recipe else range(ROWS), pa.int64()))
     asked = FilterSettings(rules=tuple(ours(one) for one in recipe), workers=workers)
     out: Path = tmp_path_factory.mktemp("out")
-    digests = set()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(quantiles, "HELD_AT_MOST", held)  # how many passes a top takes
-        for number, layout in enumerate(layouts):
-            result = coyo_tools.filter(layout, out / f"{number}", asked)
-            assert unlike(parts_of(out / f"{number}"), kept) == "", (layout, recipe)
-            funnel = [(s.dropped, s.dropped_alone, s.null, s.left) for s in result.funnel]
-            expected = [(s.dropped, s.dropped_alone, s.null, len(s.rows)) for s in wanted]
-            assert (result.rows_in, funnel) == (ROWS, expected), (layout, recipe)
-            digests.add(result.digest)
-    assert len(digests) == 1
+        results = [
+            agree(layout, out / f"{number}", asked, wanted, kept)
+            for number, layout in enumerate(layouts)
+        ]
+    assert len({result.digest for result in results}) == 1
+    shutil.rmtree(out)
+
+
+@pytest.fixture(scope="module")
+def wide(rows, tmp_path_factory):
+    """COYO's columns as int64 and float64, as copies that went through JSON or pandas have them."""
+    wider = {"int32": pa.int64(), "float": pa.float64()}
+    fields = [
+        pa.field(f.name, wider.get(str(f.type), f.type) if f.name in COYO else f.type)
+        for f in rows.schema
+    ]
+    folder = tmp_path_factory.mktemp("wide")
+    write_parts(folder, cut(rows.cast(pa.schema(fields)), 1200), row_group_size=300)
+    with small_bites(400):
+        yield folder
+
+
+@pytest.mark.slow
+@settings(max_examples=40, deadline=None)
+@given(recipe=st.lists(rules, max_size=4))
+def test_copies_in_wider_types_give_the_same(wide, rows, duck, tmp_path_factory, recipe):
+    wanted = duck.funnel(recipe)
+    kept = rows.take(pa.array(wanted[-1].rows if recipe else range(ROWS), pa.int64()))
+    out: Path = tmp_path_factory.mktemp("out")
+    asked = FilterSettings(rules=tuple(ours(one) for one in recipe))
+    agree(wide, out / "s", asked, wanted, kept)
     shutil.rmtree(out)

@@ -16,6 +16,7 @@ import coyo_tools
 from coyo_tools import DownloadSettings, FilterSettings, ScoreSettings
 from coyo_tools.words.errors import CoyoError, SourceError
 from tests.metadata import bytes_of, cut, metadata, write_parts
+from tests.servers.folder import FolderServer
 from tests.wrong_input import CASES, READERS, Case, two_parts
 
 
@@ -60,6 +61,9 @@ accepted = [
 ]
 
 
+LOCAL = ("broken_link", "name_of_bytes")  # no web server would list them
+
+
 def named(value: Any) -> str:
     return value.name if isinstance(value, Case) else str(value)
 
@@ -91,6 +95,21 @@ def test_what_can_be_read_is_read_and_told(tmp_path, case, verb):
         again = coyo_tools.filter(tmp_path / "m", tmp_path / "out")
         assert (again.complete_before, told_by(verb, again)) == (True, told_by(verb, result))
         assert pq.read_table(sorted((tmp_path / "out").glob("*.parquet"))).num_rows == case.rows
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if c.refused and c.name not in LOCAL], ids=named)
+def test_the_same_is_said_over_http(tmp_path, case):
+    case.make(tmp_path / "m")
+    by = [verb for verb in ("filter", "stats", "inspect") if verb in case.by]
+    with FolderServer(tmp_path / "m") as server:
+        for verb in by:
+            try:
+                said = "\n".join(done_by(verb, server.base_url, tmp_path / verb).problems)
+            except CoyoError as error:
+                said = str(error)
+            assert f"{server.base_url}/part-1.parquet: " in said
+            assert case.refused in said, (verb, said)
+            assert "\n" not in said
 
 
 @pytest.mark.parametrize("verb", READERS)
