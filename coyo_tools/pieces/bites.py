@@ -97,8 +97,15 @@ def schema_of(part: OpenPart, columns: Sequence[str]) -> pl.Schema:
 def _named(
     frame: pl.LazyFrame, part: OpenPart, columns: Sequence[str], *others: str
 ) -> pl.LazyFrame:
+    import pyarrow as pa
+
     own = part.binding.in_file(columns, part.part.url)
-    if list(columns) == own and not any(name in part.binding.casts for name in columns):
+    types = part.metadata.schema.to_arrow_schema()
+    as_they_are = not any(
+        name in part.binding.casts or pa.types.is_dictionary(types.field(name).type)
+        for name in own  # pandas' categories come as dictionaries, to which no text rule applies
+    )
+    if list(columns) == own and as_they_are:
         return frame.select(*columns, *others)
     return frame.select(*(_converted(part, name) for name in columns), *others)
 

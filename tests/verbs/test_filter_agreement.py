@@ -20,7 +20,7 @@ import coyo_tools
 from coyo_tools import FilterSettings
 from coyo_tools.pieces import quantiles
 from coyo_tools.words.schema import COYO
-from tests.conditions import conditions, odd_columns
+from tests.conditions import Sql, conditions, odd_columns
 from tests.duck import BOUNDS, SEEDS, Wanted, duck_of, unlike
 from tests.metadata import cut, nasty, parts_of, small_bites, write_parts
 from tests.servers.folder import FolderServer
@@ -145,3 +145,57 @@ def test_copies_in_wider_types_give_the_same(wide, rows, duck, tmp_path_factory,
     asked = FilterSettings(rules=tuple(ours(one) for one in recipe))
     agree(wide, out / "s", asked, wanted, kept)
     shutil.rmtree(out)
+
+
+def retyped(rows: pa.Table, found: str, wanted: pa.DataType) -> pa.Table:
+    arrays = [
+        column if str(column.type) != found
+        else column.dictionary_encode() if pa.types.is_dictionary(wanted)
+        else column.cast(wanted)
+        for column in rows.columns
+    ]  # fmt: skip
+    return pa.table(arrays, names=rows.column_names)
+
+
+def named(rows: pa.Table, found: str) -> list[str]:
+    return [f.name for f in rows.schema if str(f.type) == found]
+
+
+WRITTEN = {
+    "pages of version 2": {"data_page_version": "2.0"},
+    "format 1.0": {"version": "1.0"},
+    "no statistics": {"write_statistics": False},
+    "page index": {"write_page_index": True},
+    "checksums": {"write_page_checksum": True},
+    "pages of a few values": {"data_page_size": 64},
+    "no arrow schema": {"store_schema": False},
+    "no dictionaries": {"use_dictionary": False},
+    **{codec: {"compression": codec} for codec in ("gzip", "brotli", "lz4", "zstd", "none")},
+}
+OF_TYPE = {
+    "large text": ("string", pa.large_string()),
+    "views of text": ("string", pa.string_view()),
+    "categories": ("string", pa.dictionary(pa.int32(), pa.string())),
+    "categories of integers": ("int32", pa.dictionary(pa.int32(), pa.int32())),
+}
+
+
+@pytest.mark.parametrize("how", [*WRITTEN, *OF_TYPE, "delta and split encodings"])
+def test_however_a_file_is_written_its_rows_are_the_same(rows, duck, tmp_path, how):
+    options = {"row_group_size": 300, **WRITTEN.get(how, {})}
+    if how == "delta and split encodings":
+        encodings = {"int32": "DELTA_BINARY_PACKED", "int64": "DELTA_BINARY_PACKED",
+                     "float": "BYTE_STREAM_SPLIT", "string": "DELTA_BYTE_ARRAY"}  # fmt: skip
+        by_name = {n: e for kind, e in encodings.items() for n in named(rows, kind)}
+        options |= {"use_dictionary": False, "column_encoding": by_name}
+    whole = retyped(rows, *OF_TYPE[how]) if how in OF_TYPE else rows
+    write_parts(tmp_path / "m", cut(whole, 1200), **options)
+    text = "t LIKE '%a%' OR length(u) > 1"
+    recipe = [
+        {"max_watermark": 0.3}, {"min_side": 1}, {"text_excludes": "dog"}, {"max_faces": 5},
+        {"where": Sql("bool", text, text)}, {"top": "60%", "by": "word_count"},
+    ]  # fmt: skip
+    wanted = duck.funnel(recipe)
+    kept = rows.take(pa.array(wanted[-1].rows))
+    asked = FilterSettings(rules=tuple(ours(rule) for rule in recipe))
+    agree(tmp_path / "m", tmp_path / "s", asked, wanted, kept)
