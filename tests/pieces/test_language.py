@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import threading
 
+import gcld3
 import polars as pl
 import pytest
 
@@ -12,7 +13,6 @@ from coyo_tools.pieces import language
 from coyo_tools.pieces.language import LANGUAGES, is_one_of, languages_of
 from coyo_tools.words.errors import MissingExtra, RuleError
 
-gcld3 = pytest.importorskip("gcld3")
 TEXTS = [
     "a photograph of a dog sitting on the grass", "ein kleiner Hund sitzt auf der Wiese",
     "un petit chien est assis dans l'herbe", "草の上に座っている小さな犬", "", "123 456", "😀",

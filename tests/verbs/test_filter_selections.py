@@ -14,7 +14,8 @@ import pytest
 
 import coyo_tools
 from coyo_tools import FilterSettings
-from coyo_tools.pieces.sampling import hash_of
+from coyo_tools.pieces.sampling import amount_of, hash_of
+from coyo_tools.pieces.selections import Cut, Top, of_part
 from coyo_tools.verbs import filter as verb
 from coyo_tools.words.errors import RuleError, SchemaError, SettingsConflict
 from tests.duck import share_of
@@ -140,6 +141,13 @@ def test_a_part_keeps_its_bytes_whatever_the_other_parts_and_workers(source, tmp
     coyo_tools.filter(source, tmp_path / "one", FilterSettings(limit_files=1), **named)
     alone, among = (tmp_path / name / "part-0.parquet" for name in ("one", "1"))
     assert alone.read_bytes() == among.read_bytes()
+
+
+def test_a_part_that_a_top_was_not_taken_of_is_named():
+    top = Top(amount_of("20%", "--top"), "width", "part", cuts={"a.parquet": Cut(1)})
+    assert of_part(top, "a.parquet").cut == Cut(1)
+    with pytest.raises(RuleError, match=r"by width: was taken of other parts than b\.parquet"):
+        of_part(top, "b.parquet")
 
 
 def test_vila_is_taken_of_each_part_or_of_the_source(source, tmp_path):
