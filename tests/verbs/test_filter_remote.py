@@ -120,3 +120,29 @@ def test_odd_names_over_http_are_the_files_own(tmp_path):
     assert read.digest == here.digest
     for out in ("s", "t"):
         assert sorted(path.name for path in (tmp_path / out).glob("*.parquet")) == names
+
+
+def test_histograms_of_s3_are_kept_in_the_cache(bucket, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    kept = coyo_tools.stats("s3://bucket/metadata", keep=True)
+    assert kept.out.startswith(str(tmp_path / "cache" / "coyo-tools" / "stats"))
+    told = coyo_tools.filter("s3://bucket/metadata", tmp_path / "s", top="20%", by="width")
+    assert f"top 20% by width: with the histogram of {kept.out}" in told.notes
+    coyo_tools.filter(tmp_path / "m", tmp_path / "here", top="20%", by="width")
+    assert ids_in(tmp_path / "s") == ids_in(tmp_path / "here")
+
+
+def test_a_difference_on_s3_is_that_of_local_folders(bucket, tmp_path):
+    lean = FilterSettings(columns=("id",))
+    for root, source in ((tmp_path, tmp_path / "m"), ("s3://bucket", "s3://bucket/metadata")):
+        coyo_tools.filter(source, f"{root}/a", lean, max_faces=0)
+        coyo_tools.filter(source, f"{root}/b", lean, top="30%", by="width")
+    here = coyo_tools.diff(tmp_path / "a", tmp_path / "b", tmp_path / "d")
+    there = coyo_tools.diff("s3://bucket/a", "s3://bucket/b", "s3://bucket/d")
+    assert here.only_a.ids > 0
+    assert (there.both, there.only_a.reasons) == (here.both, here.only_a.reasons)
+    assert there.only_b.reasons == here.only_b.reasons
+    assert (
+        bucket.cat_file("bucket/d/only_a.parquet")
+        == (tmp_path / "d" / "only_a.parquet").read_bytes()
+    )
