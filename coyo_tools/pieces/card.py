@@ -12,6 +12,7 @@ from coyo_tools.machinery.manifest import Manifest
 from coyo_tools.machinery.storage import is_remote
 from coyo_tools.pieces.dataset_objects import SCHEME
 from coyo_tools.pieces.report.figures import count, size
+from coyo_tools.pieces.scores import BY_COLUMN
 from coyo_tools.words.schema import COYO
 
 PICTURE = "histograms.png"
@@ -227,14 +228,20 @@ def _funnel(result: Mapping[str, Any]) -> str:
 
 
 def _columns(said: Published) -> str:
-    rows = [
-        (f"`{name}`", dtype, COYO[name].meaning if name in COYO else "")
-        for name, dtype in said.columns
-    ]
+    rows = [(f"`{name}`", dtype, _meaning(name)) for name, dtype in said.columns]
     drawn = ""
     if said.drawn:
         drawn = f"\n\n![Histograms of {', '.join(said.drawn)}]({PICTURE})"
     return f"## Columns\n\n{_table(('column', 'type', 'meaning'), rows)}{drawn}"
+
+
+def _meaning(name: str) -> str:
+    columns = BY_COLUMN[name].columns if name in BY_COLUMN else ()
+    return (
+        COYO[name].meaning
+        if name in COYO
+        else "".join(c.meaning for c in columns if c.name == name)
+    )
 
 
 def _license(said: Published) -> str:

@@ -88,7 +88,8 @@ def opened(api: HfApi, name: str, branch: str, *, private: bool) -> Repository:
         try:
             info = api.dataset_info(name)
         except RepositoryNotFoundError:
-            api.create_repo(name, repo_type="dataset", private=private, exist_ok=True)
+            # Not asked for, it is as the owner's settings have it, which may be private.
+            api.create_repo(name, repo_type="dataset", private=private or None, exist_ok=True)
             info = api.dataset_info(name)
         if private and not info.private:
             raise SettingsConflict(

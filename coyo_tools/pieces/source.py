@@ -165,16 +165,18 @@ def _of_dataset(data: Any, schema: str, traffic: Traffic) -> Source:
 def _of_files(files: Sequence[str], schema: str, traffic: Traffic) -> Source:
     """These files, none where they cannot be told apart by name; of the hub as `find` has them."""
     folder = files[0].rpartition("/")[0] if files else ""
-    while not all(file.startswith(f"{folder}/") for file in files):
+    while folder and not all(file.startswith(f"{folder}/") for file in files):
         folder = folder.rpartition("/")[0]
+    # Not the folder itself: it may hold more, such as what is to be written.
+    url = files[0] if len(files) == 1 else f"{folder}/*.parquet"
     pinned = re.match(r"hf://datasets/[^/]+/[^/@]+@[0-9a-f]{40}(?=/|$)", folder)
     if pinned:
-        folder = pinned[0]  # one request for them all
-        parts = tuple(part for part in find(folder, traffic=traffic).parts if part.url in files)
+        url = pinned[0]  # one request for them all
+        parts = tuple(part for part in find(url, traffic=traffic).parts if part.url in files)
     else:
         parts = tuple(part_at(file, traffic) for file in sorted(files))
     apart = len({part.name for part in parts}) == len(files)
-    return Source(folder, parts if apart else (), schema, traffic=traffic)
+    return Source(url, parts if apart else (), schema, traffic=traffic)
 
 
 def _exists(url: str) -> bool:

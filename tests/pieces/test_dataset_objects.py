@@ -47,7 +47,14 @@ def test_a_plain_stream_of_parquet_is_read_from_its_files(folder):
     by_name = source.find(str(folder))
     assert [p.url for p in found.parts] == [str(folder / f"part-{n}.parquet") for n in (0, 1)]
     assert [p.identity() for p in found.open_all()] == [p.identity() for p in by_name.open_all()]
-    assert found.url == str(folder)
+    assert found.url == f"{folder}/*.parquet"
+    assert [p.url for p in source.find(found.url).parts] == [p.url for p in found.parts]
+
+
+def test_a_stream_of_one_file_is_that_file(folder):
+    place = str(folder / "part-1.parquet")
+    data = datasets.load_dataset("parquet", data_files=place, split="train", streaming=True)
+    assert source.find(data) == source.find(place)
 
 
 CHANGES = {

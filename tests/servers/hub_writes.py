@@ -34,6 +34,7 @@ class WritableHub(HubServer):
         self.refuse: dict[str, tuple[int, int]] = {}
         self.objects: dict[str, bytes] = {}
         self.commits: list[dict] = []
+        self.asked: dict = {}  # of the dataset that was made
 
     def app(self) -> web.Application:
         app = super().app()
@@ -69,6 +70,7 @@ class WritableHub(HubServer):
         if name == self.name:
             return web.json_response({"url": name}, status=409)
         self.name = name
+        self.asked = asked
         self.private = asked.get("visibility") == "private" or asked.get("private", False)
         (self.folder / ".gitattributes").write_text("*.parquet filter=lfs\n")
         return web.json_response({"url": f"{self.base_url}/datasets/{name}", "name": name})

@@ -63,7 +63,8 @@ def test_everything_goes_in_one_commit_and_is_as_it_was(hub, subset):
     for name in names(subset):
         assert (hub.folder / name).read_bytes() == (subset / Path(name).name).read_bytes()
     assert (hub.folder / "README.md").read_text() == result.card
-    assert not hub.private
+    # Nothing said of who may see it: an organisation's own setting holds.
+    assert hub.asked == {"name": "mine", "organization": "me", "type": "dataset"}
 
 
 def test_again_there_is_nothing_to_send(hub, subset):
@@ -291,6 +292,7 @@ def test_scores_are_published_too(hub, subset, tmp_path):
     result = coyo_tools.push(tmp_path / "scores", "me/scores")
     assert result.rows == parts_of(subset).num_rows
     assert "written by `coyo score`" in result.card
+    assert "| `text_length` | int32 | characters of text |" in result.card
     assert "Recipe" not in result.card
 
 

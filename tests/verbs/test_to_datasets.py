@@ -35,9 +35,18 @@ def test_a_streamed_folder_filters_as_the_folder_itself(tmp_path, source):
     one = coyo_tools.filter(data, tmp_path / "a", min_clip_l14=0.25)
     other = coyo_tools.filter(plain, tmp_path / "b", min_clip_l14=0.25)
     assert (one.digest, one.rows_out, one.parts) == (other.digest, other.rows_out, 2)
-    assert (tmp_path / "a/manifest.json").read_bytes() == (
-        tmp_path / "b/manifest.json"
-    ).read_bytes()
+    said, named = (json.loads((tmp_path / n / "manifest.json").read_text()) for n in "ab")
+    assert said["inputs"] == named["inputs"]
+    assert said["result"].pop("source") == f"{plain}/*.parquet"
+    assert said["result"] == {k: v for k, v in named["result"].items() if k != "source"}
+
+
+def test_a_stream_of_files_here_can_be_filtered_to_a_folder_here(tmp_path):
+    write_parts(tmp_path, [metadata(100, seed) for seed in (0, 1)])
+    data = datasets.load_dataset(str(tmp_path), split="train", streaming=True)
+    assert coyo_tools.filter(data, tmp_path / "out").rows_out == 200
+    again = coyo_tools.run(tmp_path / "out/manifest.json", tmp_path / "again")
+    assert again.differs is None
 
 
 def test_a_map_style_dataset_filters_to_the_same_rows(tmp_path, source):
