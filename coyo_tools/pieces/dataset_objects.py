@@ -79,7 +79,7 @@ def plain_files(data: Any) -> list[str] | None:
         kind.__module__ == "datasets.packaged_modules.parquet.parquet"
         for kind in type(reader).__mro__
     )
-    moved = ("_formatting", "_distributed", "_shuffling")
+    moved = ("_distributed", "_shuffling")
     if not known or any(getattr(data, name, None) is not None for name in moved):
         return None
     config: Any = reader.config if reader is not None else None
@@ -95,10 +95,10 @@ def _whole_files(given: Any) -> list[str] | None:
     pieces = given.get("row_groups_list") or [None]
     if set(given) - {"files", "row_groups_list"} or any(piece is not None for piece in pieces):
         return None
-    if not isinstance(files, list) or len(set(map(str, files))) < len(files):
-        return None
-    plain = all(isinstance(f, str) and f.endswith(".parquet") and "::" not in f for f in files)
-    return files if plain and files else None
+    plain = isinstance(files, list) and all(
+        isinstance(f, str) and f.endswith(".parquet") and "::" not in f for f in files
+    )
+    return files if plain else None
 
 
 def same_columns(data: Any, found: pa.Schema) -> bool:

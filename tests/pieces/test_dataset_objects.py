@@ -63,8 +63,8 @@ CHANGES = {
     "skip": (lambda d, f: d.skip(7), [7, 8, 9]),
     "map": (lambda d, f: d.map(lambda row: {"id": row["id"] + 1}), list(range(1, 11))),
     "repeat": (lambda d, f: d.take(2).repeat(2), [0, 1, 0, 1]),
-    "format": (lambda d, f: d.with_format("numpy"), list(range(10))),
     "reshard": (lambda d, f: d.reshard(), list(range(10))),
+    "row group": (lambda d, f: d.reshard().shard(6, 0), [0, 1]),
     "cast": (lambda d, f: d.cast_column("width", datasets.Value("int64")), list(range(10))),
     "filters": (lambda d, f: streamed(f, filters=[("id", ">", 7)]), [8, 9]),
     "columns": (lambda d, f: streamed(f, columns=["id", "url"]), list(range(10))),
@@ -105,6 +105,17 @@ def test_a_stream_that_begins_in_the_middle_is_refused(folder):
     again.load_state_dict(state)
     with pytest.raises(SourceError, match=r"begins in the middle.*\.skip\(N\)"):
         source.find(again)
+
+
+def test_a_cast_column_has_the_type_it_was_cast_to(tmp_path):
+    write_parts(tmp_path, [pa.table({"id": [1], "mine": [7]})])
+    data = streamed(tmp_path).cast_column("mine", datasets.Value("string"))
+    table = next(source.find(data).open_all()[0].batches(["mine"]))
+    assert table["mine"].to_pylist() == ["7"]
+
+
+def test_a_format_changes_no_row(folder):
+    assert source.find(streamed(folder).with_format("numpy")) == source.find(streamed(folder))
 
 
 def test_a_shard_of_a_stream_is_its_files(folder):

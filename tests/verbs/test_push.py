@@ -234,6 +234,17 @@ def test_other_content_is_named_and_replaced_only_when_asked(hub, made, subset, 
     assert len(hub.commits) == 2
 
 
+def test_other_content_of_the_same_length_is_seen(hub, subset):
+    coyo_tools.push(subset, "me/mine")
+    for name in ("data/part-0.parquet", "README.md"):
+        place = hub.folder / name
+        whole = place.read_bytes()
+        place.write_bytes(whole[:-1] + b"x")
+        with pytest.raises(SettingsConflict, match=f"holds another {name}; choose"):
+            coyo_tools.push(subset, "me/mine")
+        place.write_bytes(whole)
+
+
 def test_replacing_in_several_commits_takes_the_old_card_away_first(
     hub, made, subset, tmp_path, monkeypatch
 ):
