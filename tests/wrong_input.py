@@ -180,6 +180,38 @@ def same_name_twice(folder: Path) -> None:
     )
 
 
+@case("a column named `*`, `^...$` or with a `?` before its name",
+      "has a column named '^x$', which is no name to polars; rename it")  # fmt: skip
+def name_that_is_a_pattern(folder: Path) -> None:
+    rewrite(two_parts(folder)[1], lambda t: t.append_column("^x$", t["width"]))
+
+
+@case("ids as text", "column 'id' is string, expected int64; convert the column, or name the right "
+      "--schema")  # fmt: skip
+def ids_as_text(folder: Path) -> None:
+    rewrite(two_parts(folder)[1], replaced("id", pa.array([str(n) for n in range(30)])))
+
+
+@case("ids as float64, beyond what that tells apart (2^53)",
+      "column 'id' does not fit int64: it is float64, with a fraction or out of range",
+      by=("filter",))  # fmt: skip
+def ids_as_floats(folder: Path) -> None:
+    rewrite(
+        two_parts(folder)[1], replaced("id", pa.array([2.0**60 + n * 2**10 for n in range(30)]))
+    )
+
+
+@case("other columns with any other name, such as `a.b`, `x y`, `\"` or none", noted={"inspect":
+      "not COYO's"})  # fmt: skip
+def other_names(folder: Path) -> None:
+    names = ["a.b", "x y", '"', "", "é", "len", "left0", "key"]
+
+    def more(table: pa.Table) -> pa.Table:
+        return pa.table([*table.columns, *table.columns[:8]], names=[*table.column_names, *names])
+
+    every_part(folder, more)
+
+
 @case("a column of a type that cannot be cast",
       "column 'width' is string, expected int32; convert the column, or name the right --schema"
       )  # fmt: skip

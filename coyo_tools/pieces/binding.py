@@ -53,10 +53,21 @@ def bind(schema: pa.Schema, wanted: str, where: str) -> Binding:
             name = field.name
         if name in columns:
             raise SchemaError(f"has two columns named {name!r}", where=where, todo="rename one")
+        if _means_several(name):
+            raise SchemaError(
+                f"has a column named {name!r}, which is no name to polars",
+                where=where,
+                todo="rename it",
+            )
         columns[name] = field.name
         if name in COYO and _differs(name, field.type, where):
             casts[name] = type_name(field.type)
     return Binding(columns, casts, known)
+
+
+def _means_several(name: str) -> bool:
+    """Whether polars takes it for a pattern over names, or it may be one that is used within."""
+    return name == "*" or (name.startswith("^") and name.endswith("$")) or name.startswith("?")
 
 
 def recognise(names: Sequence[str]) -> str:

@@ -166,3 +166,10 @@ def test_a_footer_longer_than_the_first_look_is_read_whole(tmp_path):
     assert len(part.footer) > 1 << 16
     assert len(part.schema) == 2000
     assert part.read(0, ["column_1999"])["column_1999"].to_pylist() == [1999]
+
+
+@pytest.mark.parametrize("name", ["*", "^x$", "^.*$", "?row"])
+def test_names_that_polars_takes_for_patterns_are_refused(tmp_path, name):
+    pq.write_table(rows_of({}).append_column(name, pa.array([1])), tmp_path / "p.parquet")
+    with pytest.raises(SchemaError, match="which is no name to polars; rename it"):
+        opened(tmp_path / "p.parquet")
