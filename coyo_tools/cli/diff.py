@@ -73,6 +73,8 @@ def _lines(found: Difference) -> Iterator[str]:
     yield from _changes(found.changes)
     yield from _missing("A", "B", found.only_a)
     yield from _missing("B", "A", found.only_b)
+    if found.fetched:
+        yield f"\n{show.fetched(found.fetched)}"
     yield _ending(found)
 
 

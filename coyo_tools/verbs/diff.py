@@ -14,6 +14,7 @@ from typing import Any
 from coyo_tools.machinery import manifest
 from coyo_tools.machinery.manifest import Manifest, Run, difference_between, digest_of_ids
 from coyo_tools.machinery.storage import Folder, folder_at, storage_errors
+from coyo_tools.machinery.traffic import Fetched, Traffic, told_of_waits
 from coyo_tools.pieces import source as sources
 from coyo_tools.pieces.changes import Changes, changes_between, rules_in
 from coyo_tools.pieces.funnel import Step, funnel, tests_of
@@ -25,6 +26,7 @@ from coyo_tools.words.config import DiffSettings, as_json
 from coyo_tools.words.errors import CoyoError, RuleError, SchemaError
 from coyo_tools.words.progress import Listener, Progress, silent
 
+_OF_THE_RUN = ("same", "out", "seconds", "fetched")  # what the manifest has no use for
 FILES = ("only_a.parquet", "only_b.parquet")
 
 
@@ -70,7 +72,7 @@ class Difference:
 
     both: ids that both have. jaccard: of the sets of ids, 1 of two empty ones. only_a, only_b: what
     the other side lacks. changes: how the runs that made them differ, None without two manifests.
-    read: False where equal digests told enough.
+    read: False where equal digests told enough. fetched: of remote sides and their sources.
     """
 
     a: DiffSide
@@ -83,6 +85,7 @@ class Difference:
     read: bool
     out: str | None = None
     seconds: float = 0.0
+    fetched: Fetched | None = None
 
     @property
     def same(self) -> bool:
@@ -91,7 +94,14 @@ class Difference:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for --json."""
-        return {"same": self.same} | dataclasses.asdict(self) | {"seconds": round(self.seconds, 3)}
+        return (
+            {"same": self.same}
+            | dataclasses.asdict(self)
+            | {
+                "seconds": round(self.seconds, 3),
+                "fetched": self.fetched and self.fetched.to_dict(),
+            }
+        )
 
 
 def diff(
@@ -111,15 +121,35 @@ def diff(
     folder for only_a.parquet and only_b.parquet, the ids that the other side lacks, ascending.
     Memory is bounded; the ids are sorted on disk, 8 bytes each.
 
-    Raises SourceError, SchemaError where there are no ids, SettingsConflict, StorageError.
+    Raises SourceError, SchemaError where there are no ids, SettingsError where `out` lies within a
+    side, SettingsConflict, StorageError.
     """
     started = time.monotonic()
     settings = settings or DiffSettings()
-    found = [sources.find(side, schema=settings.schema) for side in (a, b)]
+    traffic = Traffic()
+    progress = told_of_waits(progress, traffic, "diff")
+    found = [sources.find(side, schema=settings.schema, traffic=traffic) for side in (a, b)]
+    said = _found(found, out, settings, overwrite, progress)
+    whole = sum(part.bytes for each in found for part in each.parts)
+    return dataclasses.replace(
+        said, seconds=time.monotonic() - started, fetched=traffic.fetched(of=whole)
+    )
+
+
+def _found(
+    found: Sequence[Source],
+    out: str | os.PathLike[str] | None,
+    settings: DiffSettings,
+    overwrite: bool,
+    progress: Listener,
+) -> Difference:
+    """The difference, found now or by an earlier run into the same folder."""
     if out is None:
         with _Job(found, settings, progress) as job:
-            return dataclasses.replace(job.run(), seconds=time.monotonic() - started)
+            return job.run()
     folder = folder_at(out)
+    for side in found:
+        sources.keep_apart(side.url, folder.url)
     inputs = [
         {"side": side} | part.identity()
         for side, each in zip("ab", found, strict=True)
@@ -129,8 +159,7 @@ def diff(
         if not run.done:
             with _Job(found, settings, progress) as job:
                 job.write(run, folder)
-        said = _told(run.manifest.result)
-        return dataclasses.replace(said, out=folder.url, seconds=time.monotonic() - started)
+        return dataclasses.replace(_told(run.manifest.result), out=folder.url)
 
 
 class _Job:
@@ -232,7 +261,7 @@ class _Job:
         place = self._settings.source or made.result["source"]
         schema, limit = made.settings.get("schema", "auto"), made.settings.get("limit_files")
         try:
-            parts = sources.find(place, schema=schema).first(limit).open_all()
+            parts = self._source(place, schema).first(limit).open_all()
         except CoyoError as error:
             raise RuleError(f"{why.where}: {why.what}; and {error}") from error
         side_ids = self._sorted(parts, self._teller(parts, "ids of the source"))
@@ -249,13 +278,16 @@ class _Job:
             f"{place} has changed since: {changed}" if changed else "",
         )
 
+    def _source(self, place: str, schema: str) -> Source:
+        return sources.find(place, schema=schema, traffic=self._found[0].traffic)
+
     def write(self, run: Run, folder: Folder) -> None:
         """Find the difference, write the ids that one side lacks, and finish the manifest."""
         found = self.run()
         chosen = [side.chosen for side in self._sides] or [[], []]
         for name, paths in zip(FILES, chosen, strict=True):
             _write_ids(folder, name, paths)
-        said = {k: v for k, v in found.to_dict().items() if k not in ("out", "seconds", "same")}
+        said = {k: v for k, v in found.to_dict().items() if k not in _OF_THE_RUN}
         run.finish(said, FILES, digest_of_ids([*chosen[0], *chosen[1]]))
 
 

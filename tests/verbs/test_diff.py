@@ -20,7 +20,7 @@ from coyo_tools import DiffSettings, FilterSettings
 from coyo_tools.machinery import sorted_runs
 from coyo_tools.machinery.manifest import digest_of_ids
 from coyo_tools.stages import diff as stage
-from coyo_tools.words.errors import SchemaError, SettingsConflict, SourceError
+from coyo_tools.words.errors import SchemaError, SettingsConflict, SettingsError, SourceError
 from tests.metadata import bytes_of, cut, ids_in, metadata, nasty, rows_of, write_parts
 
 
@@ -226,6 +226,8 @@ def test_a_folder_is_written_once_and_belongs_to_its_sides(source, tmp_path):
     assert set(before) == {"manifest.json", "only_a.parquet", "only_b.parquet"}
     with pytest.raises(SettingsConflict):
         coyo_tools.diff(tmp_path / "b", tmp_path / "a", tmp_path / "d")
+    with pytest.raises(SettingsError, match="lies inside the source"):
+        coyo_tools.diff(tmp_path / "a", tmp_path / "b", tmp_path / "b" / "d")
 
 
 def test_sides_without_a_recipe_or_without_ids(tmp_path):

@@ -140,6 +140,7 @@ def test_a_difference_on_s3_is_that_of_local_folders(bucket, tmp_path):
     here = coyo_tools.diff(tmp_path / "a", tmp_path / "b", tmp_path / "d")
     there = coyo_tools.diff("s3://bucket/a", "s3://bucket/b", "s3://bucket/d")
     assert here.only_a.ids > 0
+    assert (here.fetched, there.fetched.requests > 0) == (None, True)
     assert (there.both, there.only_a.reasons) == (here.both, here.only_a.reasons)
     assert there.only_b.reasons == here.only_b.reasons
     assert (
