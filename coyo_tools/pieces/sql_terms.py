@@ -228,13 +228,13 @@ _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     ">": lambda a, b: a > b,
     ">=": lambda a, b: a >= b,
 }
-_MIRRORED = {"=": "=", "<>": "<>", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
+MIRRORED = {"=": "=", "<>": "<>", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 
 
 def compare(operator: str, a: Term, b: Term) -> Term:
     """a operator b; null where either is. Raises Mismatch."""
     if a.is_literal and not b.is_literal:
-        return compare(_MIRRORED[operator], b, a)
+        return compare(MIRRORED[operator], b, a)
     if a.kind == "int" and b.kind == "number":
         return Term("bool", _compare_integer(operator, a.expr_as("int"), b.number))
     if a.kind == "number" and b.kind == "number":

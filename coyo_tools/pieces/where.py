@@ -47,7 +47,7 @@ def names_in(sql: str) -> tuple[str, ...]:
     """The names a condition mentions, as written. Raises RuleError where it is no condition."""
     from sqlglot import exp
 
-    found = _parse(sql).find_all(exp.Column)
+    found = parse(sql).find_all(exp.Column)
     return tuple(dict.fromkeys(column.name for column in found))
 
 
@@ -55,7 +55,7 @@ def compile_where(sql: str, schema: Mapping[str, pl.DataType]) -> Condition:
     """Translate a condition over columns of these types. Raises RuleError, a sentence."""
     import polars as pl
 
-    tree = _parse(sql)
+    tree = parse(sql)
     translate = _Translator(sql, schema)
     term = translate(tree)
     if term.kind not in ("bool", "null"):
@@ -78,7 +78,7 @@ def compile_number(sql: str, schema: Mapping[str, pl.DataType]) -> tuple[Term, t
     Raises RuleError, a sentence.
     """
     translate = _Translator(sql, schema)
-    term = translate(_parse(sql))
+    term = translate(parse(sql))
     if term.kind not in terms.NUMBERS or not translate.columns:
         raise RuleError("gives no number of a row", where=_where(sql))
     return term, tuple(translate.columns)
@@ -88,7 +88,8 @@ def _where(sql: str) -> str:
     return f"--where {sql!r}"
 
 
-def _parse(sql: str) -> exp.Expression:
+def parse(sql: str) -> exp.Expression:
+    """The tree of a condition. Raises RuleError where it is none."""
     import sqlglot
     from sqlglot import exp
     from sqlglot.errors import ParseError, TokenError
@@ -166,13 +167,10 @@ class _Translator:
         return terms.column(name, self._schema[name], keep_nan=self.keep_nan, expr=expr)
 
     def _name(self, node: exp.Column) -> str:
-        name = node.name
-        if name in self._schema:
-            return name
-        folded = [known for known in self._schema if known.lower() == name.lower()]
-        if len(folded) == 1 and not node.this.args.get("quoted"):
-            return folded[0]
-        raise self._unknown(node, name)
+        name = name_in(self._schema, node)
+        if name is None:
+            raise self._unknown(node, node.name)
+        return name
 
     def _unknown(self, node: exp.Column, name: str) -> RuleError:
         start = node.this.meta.get("start")
@@ -185,6 +183,14 @@ class _Translator:
         else:
             todo = f"there are {', '.join(self._schema)}"
         return RuleError(f"no column {name!r}{place}", where=_where(self._sql), todo=todo)
+
+
+def name_in(schema: Mapping[str, pl.DataType], node: exp.Column) -> str | None:
+    """The schema's name of a column, in any case where it is not quoted; None: there is none."""
+    if node.name in schema:
+        return node.name
+    folded = [known for known in schema if known.lower() == node.name.lower()]
+    return folded[0] if len(folded) == 1 and not node.this.args.get("quoted") else None
 
 
 def _text(node: Any) -> str:
@@ -307,6 +313,15 @@ def _cast(to: _Translator, node: exp.Cast) -> Term:
 
 
 @functools.cache
+def signs() -> Mapping[type, str]:
+    """Comparisons by node class."""
+    from sqlglot import exp
+
+    return {exp.EQ: "=", exp.NEQ: "<>", exp.LT: "<", exp.LTE: "<=", exp.GT: ">",
+            exp.GTE: ">="}  # fmt: skip
+
+
+@functools.cache
 def _handlers() -> Mapping[type, tuple[Handler, frozenset[str]]]:
     """Node class: handler, and the arguments that it takes into account."""
     from sqlglot import exp
@@ -314,9 +329,6 @@ def _handlers() -> Mapping[type, tuple[Handler, frozenset[str]]]:
     two = frozenset({"this", "expression"})
     one = frozenset({"this"})
     several = frozenset({"this", "expressions"})
-    comparisons = {
-        exp.EQ: "=", exp.NEQ: "<>", exp.LT: "<", exp.LTE: "<=", exp.GT: ">", exp.GTE: ">="
-    }  # fmt: skip
     operators = {exp.Add: "+", exp.Sub: "-", exp.Mul: "*", exp.IntDiv: "//", exp.Mod: "%"}
     of_one = {
         exp.Sqrt: "sqrt", exp.Ln: "log", exp.Exp: "exp", exp.Floor: "floor", exp.Ceil: "ceil"
@@ -332,7 +344,7 @@ def _handlers() -> Mapping[type, tuple[Handler, frozenset[str]]]:
         exp.Not: (_unary(terms.inverted), one),
         exp.And: (_binary(terms.both), two),
         exp.Or: (_binary(terms.either), two),
-        **{node: (_compared(sign), two) for node, sign in comparisons.items()},
+        **{node: (_compared(sign), two) for node, sign in signs().items()},
         exp.NullSafeEQ: (_binary(terms.same), two),
         exp.NullSafeNEQ: (_binary(lambda a, b: terms.inverted(terms.same(a, b))), two),
         **{node: (_arithmetic(sign), two) for node, sign in operators.items()},
