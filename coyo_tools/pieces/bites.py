@@ -11,7 +11,7 @@ import contextlib
 import io
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,15 +41,21 @@ class Bite:
     rows: int
 
 
-def bites(part: OpenPart, rows: int = BITE_ROWS) -> Iterator[Bite]:
-    """Every row group of the part, in order, as many together as stay within `rows`."""
+def bites(part: OpenPart, rows: int = BITE_ROWS, *, without: Container[int] = ()) -> Iterator[Bite]:
+    """Every row group of the part, in order, as many together as stay within `rows`.
+
+    without: row groups to leave out.
+    """
     first = offset = held = 0
     for index in range(part.row_groups):
         count = int(part.metadata.row_group(index).num_rows)
-        if held and held + count > rows:
+        if held and (held + count > rows or index in without):
             yield Bite(part, range(first, index), offset, held)
             first, offset, held = index, offset + held, 0
-        held += count
+        if index in without:
+            first, offset = index + 1, offset + count
+        else:
+            held += count
     if held:
         yield Bite(part, range(first, part.row_groups), offset, held)
 

@@ -16,12 +16,17 @@ if TYPE_CHECKING:
     import polars as pl
 
 
+_SELDOM = ("changed", "unread", "groups")  # of `Counts`: mostly zeros, which are not written
+
+
 @dataclass(frozen=True)
 class Counts:
     """Rows of some data, and per rule, in order: how many pass.
 
     left: pass this rule and every one before it. alone: pass this rule. unknown: have a null or
     NaN where this rule looks (they do not pass). changed: of `left`, those whose text it changes.
+    unread: belong to row groups that this rule ruled out by their statistics; they count as
+    dropped by it alone. groups: how many those are.
     """
 
     rows: int
@@ -29,9 +34,12 @@ class Counts:
     alone: tuple[int, ...] = ()
     unknown: tuple[int, ...] = ()
     changed: tuple[int, ...] = ()
+    unread: tuple[int, ...] = ()
+    groups: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "changed", self.changed or (0,) * len(self.left))
+        for name in _SELDOM:
+            object.__setattr__(self, name, getattr(self, name) or (0,) * len(self.left))
 
     @property
     def kept(self) -> int:
@@ -44,7 +52,7 @@ class Counts:
             _added(self.left, other.left),
             _added(self.alone, other.alone),
             _added(self.unknown, other.unknown),
-            _added(self.changed, other.changed),
+            *(_added(getattr(self, name), getattr(other, name)) for name in _SELDOM),
         )
 
     @classmethod
@@ -53,6 +61,19 @@ class Counts:
         zeros = (0,) * rules
         return cls(0, zeros, zeros, zeros)
 
+    @classmethod
+    def ruled_out(cls, rows: int, by: int, rules: int) -> Counts:
+        """Of a row group of so many rows in which the rule of that number keeps nothing."""
+        only = tuple(int(number == by) for number in range(rules))
+        return cls(
+            rows,
+            left=tuple(rows * (number < by) for number in range(rules)),
+            alone=tuple(rows * (1 - one) for one in only),
+            unknown=(0,) * rules,
+            unread=tuple(rows * one for one in only),
+            groups=only,
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
         return {
@@ -60,7 +81,7 @@ class Counts:
             "left": list(self.left),
             "alone": list(self.alone),
             "unknown": list(self.unknown),
-            **({"changed": list(self.changed)} if any(self.changed) else {}),
+            **{n: list(found) for n in _SELDOM if any(found := getattr(self, n))},
         }
 
     @classmethod
@@ -71,7 +92,7 @@ class Counts:
             tuple(data["left"]),
             tuple(data["alone"]),
             tuple(data["unknown"]),
-            tuple(data.get("changed", ())),
+            *(tuple(data.get(name, ())) for name in _SELDOM),
         )
 
 
@@ -180,18 +201,28 @@ def funnel(rules: Sequence[AnyRule], counts: Counts, *, schema: str = "coyo") ->
     for number, rule in enumerate(rules):
         left, alone = counts.left[number], counts.rows - counts.alone[number]
         changed = counts.changed[number] if isinstance(rule, Rule) and rule.kind.is_switch else None
-        note = _note(rule, counts.rows, alone, schema)
+        note = _note(rule, counts, number, schema)
         if changed is not None:
             note = f"changes {changed:,} of the texts left"
+        note = "; ".join(filter(None, [note, _unread(counts, number)]))
         unknown = counts.unknown[number]
         steps.append(Step(rule.label, before - left, alone, unknown, left, note, changed))
         before = left
     return tuple(steps)
 
 
-def _note(rule: AnyRule, rows: int, dropped_alone: int, schema: str) -> str:
-    if rows == 0 or dropped_alone > 0:
+def _note(rule: AnyRule, counts: Counts, number: int, schema: str) -> str:
+    others = sum(counts.unread) - counts.unread[number]
+    judged = counts.rows - others
+    if judged == 0 or counts.alone[number] < counts.rows:
         return rule.note
     if schema == "coyo" and is_cut_upstream(rule):
         return "drops nothing: COYO was cut there already"
-    return "drops nothing"
+    return f"drops nothing of the {judged:,} rows read" if others else "drops nothing"
+
+
+def _unread(counts: Counts, number: int) -> str:
+    """What this rule ruled out by statistics."""
+    rows, groups = counts.unread[number], counts.groups[number]
+    noun = "row group" if groups == 1 else "row groups"
+    return f"{rows:,} rows in {groups:,} {noun} unread, by statistics" if groups else ""

@@ -69,7 +69,8 @@ class OpenPart:
     """A part whose footer has been read. Columns go by COYO's names and types.
 
     footer: the file's last bytes, from the start of its metadata on. traffic: counts what is read
-    of a remote one; held: where its columns stay once fetched, or None. Nothing is held open.
+    of a remote one; held: where its columns stay once fetched, or None. statistics:
+    whether to believe the footer's, and leave row groups unread for them. Nothing is held open.
     """
 
     part: Part
@@ -79,6 +80,7 @@ class OpenPart:
     footer: bytes
     traffic: Traffic = field(default_factory=Traffic, compare=False, repr=False)
     held: Held | None = field(default=None, compare=False, repr=False)
+    statistics: bool = True
 
     @property
     def rows(self) -> int:
@@ -131,6 +133,10 @@ class OpenPart:
     def holding(self, held: Held | None) -> OpenPart:
         """The same part, whose columns stay in `held` once fetched; of no use to a local one."""
         return replace(self, held=held) if is_remote(self.part.url) else self
+
+    def believing(self, statistics: bool) -> OpenPart:
+        """The same part, whose statistics are believed or not."""
+        return replace(self, statistics=statistics)
 
     def identity(self) -> dict[str, Any]:
         """What the manifest records: name, bytes and a digest of the footer; the hub's revision;

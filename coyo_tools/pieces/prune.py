@@ -61,7 +61,12 @@ class _Range:
 
 
 def ruled_out(part: OpenPart, rules: Sequence[AnyRule]) -> dict[int, int]:
-    """Row groups in which some rule keeps no row, by number; with the first such rule's number."""
+    """Row groups in which some rule keeps no row, by number; with the first such rule's number.
+
+    None where the part's statistics are not to be believed.
+    """
+    if not part.statistics:
+        return {}
     types = polars_types(part.schema)
     bounds = [list(_bounds(of_part(rule, part.part.name), types)) for rule in rules]
     found: dict[int, int] = {}

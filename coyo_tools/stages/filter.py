@@ -3,7 +3,8 @@
 A local part is one polars query: of each row group the rules' columns are read first and judged,
 and the rest decoded only where it must be. Of a remote part no byte is fetched that is not needed:
 a bite of a few row groups at a time, first the rules' columns, then the others where something
-survives. Both give the same bytes.
+survives. So is a local part of which statistics rule out some row groups: those are not read. Both
+ways give the same bytes.
 Memory is bounded by a few row groups, never by the part.
 """
 
@@ -22,6 +23,7 @@ from coyo_tools.machinery.storage import Folder, is_remote, local_path
 from coyo_tools.pieces.bites import Served, bites, reading, scan, schema_of, serve
 from coyo_tools.pieces.funnel import Counts, columns_after, tests_of
 from coyo_tools.pieces.judging import Judge, Stopped
+from coyo_tools.pieces.prune import ruled_out
 from coyo_tools.pieces.rules import AnyRule
 from coyo_tools.pieces.selections import cuts_of
 from coyo_tools.pieces.source import OpenPart, open_part, part_at
@@ -135,13 +137,15 @@ class _Query:
     def __init__(self, part: OpenPart, what: Filter, hooks: Hooks) -> None:
         self._part, self._what, self._hooks = part, what, hooks
         self._tests, self._read = tests_of(what.rules, part)
+        self._unread = ruled_out(part, what.rules)
+        self._by_bites = is_remote(part.part.url) or bool(self._unread)
         # Ids that are not written are caught on their way.
         self._catch_ids = what.ids and "id" not in what.columns
         self._judge = Judge(
             self._tests,
             on_rows=self._heard,
             stopped=hooks.stopped,
-            catch_ids=self._catch_ids and not self._remote,
+            catch_ids=self._catch_ids and not self._by_bites,
         )
         self._ids: list[pl.Series] = []
         self._failure: BaseException | None = None
@@ -150,10 +154,6 @@ class _Query:
     def counts(self) -> Counts:
         """What the rules have done so far."""
         return self._judge.counts
-
-    @property
-    def _remote(self) -> bool:
-        return is_remote(self._part.part.url)
 
     def write(self, path: Path) -> None:
         """Write the rows that pass. Raises what `filter_part` does."""
@@ -187,17 +187,25 @@ class _Query:
         """The rows that pass, with at least the columns that are asked for."""
         from polars.io.plugins import register_io_source
 
-        if self._remote:
+        self._leave_unread()
+        if self._by_bites:
             schema = schema_of(self._part, self._what.columns)
             return register_io_source(lambda *_: self._fetched(), schema=schema)
         judged = tuple(dict.fromkeys([*self._read, *(["id"] if self._catch_ids else [])]))
         needed = tuple(dict.fromkeys([*self._what.columns, *judged]))
         return self._judge.passing(scan(self._part, needed), judged)
 
+    def _leave_unread(self) -> None:
+        """Count the row groups that statistics rule out."""
+        for group, by in self._unread.items():
+            rows = int(self._part.metadata.row_group(group).num_rows)
+            self._judge.counts += Counts.ruled_out(rows, by, len(self._tests))
+            self._heard(rows)
+
     def _fetched(self) -> Iterator[pl.DataFrame]:
         """The rows that pass, bite by bite, from no more bytes than they take."""
         try:
-            for bite in bites(self._part):
+            for bite in bites(self._part, without=self._unread):
                 with reading(bite), serve(bite) as served:
                     kept = int(self._judge.ask(served.scan(self._read).collect()).sum())
                     rows = self._survivors(served) if kept else None
@@ -250,7 +258,7 @@ class _Query:
 
     def _look_closely(self) -> None:
         """Read a local part again, bite by bite, to say which one is at fault. Raises CoyoError."""
-        if self._remote:
+        if self._by_bites:  # which say it already
             return
         if not local_path(self._part.part.url).exists():
             raise SourceError("is gone since it was listed", where=self._part.part.url)

@@ -23,6 +23,7 @@ from coyo_tools.pieces.funnel import (
     tests_of,
 )
 from coyo_tools.pieces.judging import answers_of
+from coyo_tools.pieces.prune import ruled_out
 from coyo_tools.pieces.rules import AnyRule
 from coyo_tools.pieces.selections import Tests
 from coyo_tools.pieces.source import OpenPart
@@ -67,7 +68,11 @@ def survey(
     Raises SourceError, SchemaError, RuleError.
     """
     tests, read = tests_of(what.rules, part)
-    for bite in bites(part):
+    unread = ruled_out(part, what.rules)
+    for group, by in unread.items():
+        rows = int(part.metadata.row_group(group).num_rows)
+        yield rows, Surveyed(Counts.ruled_out(rows, by, len(tests)), (0,) * len(tests))
+    for bite in bites(part, without=unread):
         if stopped():
             return
         with serve(bite) as served:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from coyo_tools.pieces.bites import Bite, bites, polars_types, reading, serve
 from coyo_tools.pieces.funnel import columns_after, tests_of
 from coyo_tools.pieces.measures import Measure, Measured
+from coyo_tools.pieces.prune import ruled_out
 from coyo_tools.pieces.rules import AnyRule
 from coyo_tools.pieces.source import OpenPart
 
@@ -54,17 +55,20 @@ def look(
     """Per bite its rows, whether they pass or not, and what each measure saw. Ends where stopped.
 
     What was seen is read as it is asked for, a few measures at a time, and before the next bite:
-    so the values of few are held at once. Raises SourceError, SchemaError, RuleError.
+    so the values of few are held at once. Row groups in which `before` keeps nothing are told with
+    the first bite, and not read. Raises SourceError, SchemaError, RuleError.
     """
-    plan = _Plan(part, what)
-    for bite in bites(part):
+    plan, unread = _Plan(part, what), ruled_out(part, what.before)
+    unseen = sum(int(part.metadata.row_group(group).num_rows) for group in unread)
+    for bite in bites(part, without=unread):
         if stopped():
             return
         with reading(bite), serve(bite) as served:
             frame = served.scan(plan.columns)
             if plan.conditions:
                 frame = frame.filter(plan.conditions)
-            yield bite.rows, _seen_in(bite, frame, plan.exprs)
+            yield bite.rows + unseen, _seen_in(bite, frame, plan.exprs)
+            unseen = 0
 
 
 def _seen_in(bite: Bite, frame: pl.LazyFrame, exprs: Sequence[pl.Expr]) -> Iterator[Seen]:

@@ -146,7 +146,7 @@ def filter(
     folder = folder_at(out)
     sources.keep_apart(found.url, folder.url)
     held = None if is_remote(folder.url) else Held(local_path(folder.url) / HELD)
-    parts = [part.holding(held) for part in found.open_all()]
+    parts = [part.holding(held).believing(settings.statistics) for part in found.open_all()]
     columns = columns_to_write(parts, settings.columns)
     for part in parts:
         tests_of(asked, part)  # every part must be able to answer every rule before one is written

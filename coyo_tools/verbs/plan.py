@@ -149,7 +149,7 @@ def plan(
     progress = told_of_waits(progress, traffic, "plan")
     found = sources.find(source, schema=settings.schema, traffic=traffic)
     census = census_at(wanted.census) if wanted.census else newest_census(found.url)
-    parts = found.open_all()
+    parts = [part.believing(settings.statistics) for part in found.open_all()]
     columns_to_write(parts, settings.columns)  # what `filter` would refuse is refused here too
     for part in parts:
         tests_of(asked, part)

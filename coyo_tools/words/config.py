@@ -168,6 +168,11 @@ class FilterSettings:
         metavar="N",
     )
     schema: str = option("auto", _SCHEMA_HELP, choices=SCHEMA_CHOICES)
+    statistics: bool = option(
+        True,
+        "Leave row groups unread in which, by their statistics, a rule keeps nothing.",
+        negative_flag="--no-statistics",
+    )
     stats: str | None = option(
         None,
         "Folder that `coyo stats` made of the same source: spares --top its first pass. Where it "

@@ -11,9 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coyo_tools.pieces import source
+from coyo_tools.pieces import funnel, source
 from coyo_tools.pieces.bites import bites, serve
-from coyo_tools.pieces.funnel import tests_of
 from coyo_tools.pieces.prune import ruled_out
 from coyo_tools.pieces.rules import rules_of
 from coyo_tools.pieces.sampling import amount_of
@@ -30,8 +29,8 @@ def part_of(path, groups, **options):
     return source.open_part(source.part_at(str(path / "p.parquet")))
 
 
-def scores(*groups, name="watermark_score", dtype=pa.float32()):
-    return [pa.table({name: pa.array(values, dtype)}) for values in groups]
+def scores(*groups, name="watermark_score", dtype=None):
+    return [pa.table({name: pa.array(values, dtype or pa.float32())}) for values in groups]
 
 
 @pytest.mark.parametrize(
@@ -156,7 +155,7 @@ class Wrong:
                 return Chunk()
 
         class Metadata:
-            schema = self._part.metadata.schema
+            schema, num_columns = self._part.metadata.schema, 1
 
             def row_group(self, _):
                 return Group()
@@ -216,6 +215,6 @@ def test_no_row_is_lost(tmp_path_factory, groups, given_rules):
     for number, bite in enumerate(bites(part, 1)):
         with serve(bite) as served:
             rows = served.scan(["watermark_score", "width", "height"]).collect()
-        tests, _ = tests_of(rules, part)
+        tests, _ = funnel.tests_of(rules, part)
         if number in found:
             assert rows.filter(tests[found[number]].passes).height == 0
