@@ -65,7 +65,7 @@ def small_bites(rows: int = 150) -> Iterator[None]:
     """Several bites a part, as large parts have."""
     with pytest.MonkeyPatch.context() as patch:
         for stage in (filter_stage, overlap_stage, select_stage):
-            patch.setattr(stage, "bites", lambda part: bites(part, rows))
+            patch.setattr(stage, "bites", lambda part, **named: bites(part, rows, **named))
         yield
 
 

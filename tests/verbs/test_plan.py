@@ -32,7 +32,7 @@ CONDITIONS = ("num_faces = 0", "width > 700", "watermark_score < 0.2", "text LIK
 @pytest.fixture(autouse=True, scope="module")
 def small_bites():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stage, "bites", lambda part: bites(part, 150))
+        patch.setattr(stage, "bites", lambda part, **named: bites(part, 150, **named))
         yield
 
 
