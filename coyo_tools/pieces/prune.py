@@ -1,9 +1,9 @@
 """Row groups in which a rule keeps nothing, told by the footer's statistics: they are not read.
 
-Sure answers only. What is used: smallest and largest value and the count of nulls of columns of
-integers and floats. A rule keeps neither null nor NaN, so that statistics which leave NaN out, as
-they have to, rule out as well as any. What is not believed: a smallest or largest value that
-is NaN, or the wrong way round; and what pyarrow knows its writer to have got wrong.
+Sure answers only. What is used: smallest and largest value of columns of integers and floats. A
+rule keeps neither null nor NaN, so that statistics which leave NaN out, as they have to, rule out as
+well as any. What is not believed: a smallest or largest value that is NaN, or the wrong way round;
+and what pyarrow knows its writer to have got wrong.
 """
 
 from __future__ import annotations
@@ -41,16 +41,13 @@ class _Bound:
 
 @dataclass(frozen=True)
 class _Range:
-    """The values of a column in a row group, in COYO's type. none: there are only nulls."""
+    """The values of a column in a row group, in COYO's type."""
 
-    least: int | float = 0
-    greatest: int | float = 0
-    none: bool = False
+    least: int | float
+    greatest: int | float
 
     def rules_out(self, operator: str, value: int | float | Decimal) -> bool:
         """Whether no value can stand in this relation."""
-        if self.none:
-            return True
         return {
             ">=": self.greatest < value,
             ">": self.greatest <= value,
@@ -150,11 +147,8 @@ class _Statistics:
         if own not in self._at or not group.num_rows:
             return None
         statistics = group.column(self._at[own]).statistics
-        if statistics is None:
-            return None
-        if statistics.has_null_count and statistics.null_count == group.num_rows:
-            return _Range(none=True)
-        if not statistics.has_min_max:
+        # Nulls alone have no ends either: such a column is read, for next to no bytes, and counted.
+        if statistics is None or not statistics.has_min_max:
             return None
         raw, read = self._raw.field(own).type, self._part.schema.field(name).type
         ends = [_as_read(end, raw, read) for end in (statistics.min, statistics.max)]
