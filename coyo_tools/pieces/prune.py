@@ -1,9 +1,9 @@
 """Row groups in which a rule keeps nothing, told by the footer's statistics: they are not read.
 
 Sure answers only. What is used: smallest and largest value of columns of integers and floats. A
-rule keeps neither null nor NaN, so that statistics which leave NaN out, as they have to, rule out as
-well as any. What is not believed: a smallest or largest value that is NaN, or the wrong way round;
-and what pyarrow knows its writer to have got wrong.
+rule keeps neither null nor NaN, so that statistics which leave NaN out, as they have to, rule out
+as well as any. What is not believed: a smallest or largest value that is NaN, or the wrong way
+round; and what pyarrow knows its writer to have got wrong.
 """
 
 from __future__ import annotations
