@@ -109,7 +109,9 @@ import sys
 import coyo_tools
 from coyo_tools.words.errors import CoyoError
 try:
-    kept = coyo_tools.filter("hf://datasets/kakaobrain/coyo-700m", sys.argv[1], where=["id < 0"])
+    read = coyo_tools.FilterSettings(statistics=False)
+    source = "hf://datasets/kakaobrain/coyo-700m"
+    kept = coyo_tools.filter(source, sys.argv[1], read, where=["id < 0"])
     print("kept", kept.rows_out)
 except CoyoError as error:
     print(type(error).__name__, error)
