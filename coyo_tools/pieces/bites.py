@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
 
-BITE_ROWS = 650_000  # a row group of Spark's at COYO's row width; smaller ones are taken together
+BITE_ROWS = 300_000  # smaller row groups are taken together; COYO has larger ones
 
 ROW = "?row"  # a column of row numbers, uint32; no column of a file is called so
 
@@ -69,27 +69,20 @@ class Served:
     def __init__(self, bite: Bite, file_with: Callable[[Sequence[str]], Path]) -> None:
         self._bite, self._file_with = bite, file_with
 
-    def scan(self, columns: Sequence[str]) -> pl.LazyFrame:
-        """These columns, by COYO's names and types. Raises SchemaError, SourceError."""
+    def scan(self, columns: Sequence[str], *, numbered: bool = False) -> pl.LazyFrame:
+        """These columns, by COYO's names and types. Raises SchemaError, SourceError.
+
+        numbered: with `ROW`, the row's number, and without a look at statistics.
+        """
         import polars as pl
 
         part, bite = self._bite.part, self._bite
         with reading(bite):
             path = self._file_with(part.binding.in_file(columns, part.part.url))
-        frame = pl.scan_parquet(path, glob=False).slice(bite.offset, bite.rows)
-        return _named(frame, part, columns)
-
-
-def scan(part: OpenPart, columns: Sequence[str]) -> pl.LazyFrame:
-    """These columns of a whole local part, by COYO's names and types, and `ROW`, the row's number.
-
-    No row group is left out for its statistics. Raises SchemaError.
-    """
-    import polars as pl
-
-    path = local_path(part.part.url)
-    frame = pl.scan_parquet(path, glob=False, row_index_name=ROW, use_statistics=False)
-    return _named(frame, part, columns, ROW)
+        row = ROW if numbered else None
+        frame = pl.scan_parquet(path, glob=False, row_index_name=row, use_statistics=not numbered)
+        frame = frame.slice(bite.offset, bite.rows)
+        return _named(frame, part, columns, *([row] if row else []))
 
 
 def schema_of(part: OpenPart, columns: Sequence[str]) -> pl.Schema:

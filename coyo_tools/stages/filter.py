@@ -1,10 +1,10 @@
 """One part of metadata in, one part out: the rows that pass every rule, in their order.
 
-A local part is one polars query: of each row group the rules' columns are read first and judged,
-and the rest decoded only where it must be. Of a remote part no byte is fetched that is not needed:
-a bite of a few row groups at a time, first the rules' columns, then the others where something
-survives. So is a local part of which statistics rule out some row groups: those are not read. Both
-ways give the same bytes.
+The part is read in bites of a few row groups, and polars writes one while the next is read. A local
+bite is one query: the rules' columns are decoded first and judged, the rest only where it must be.
+Of a remote bite no byte is fetched that is not needed: first the rules' columns, then the
+others where something survives. Both give the same bytes. Row groups that statistics rule out are
+not read.
 Memory is bounded by a few row groups, never by the part.
 """
 
@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from coyo_tools.machinery.storage import Folder, is_remote, local_path
-from coyo_tools.pieces.bites import Served, bites, reading, scan, schema_of, serve
+from coyo_tools.machinery.storage import Folder, is_remote
+from coyo_tools.pieces.bites import Served, bites, reading, schema_of, serve
 from coyo_tools.pieces.funnel import Counts, columns_after, tests_of
 from coyo_tools.pieces.judging import Judge, Stopped
 from coyo_tools.pieces.prune import ruled_out
@@ -29,7 +29,7 @@ from coyo_tools.pieces.selections import cuts_of
 from coyo_tools.pieces.source import OpenPart, open_part, part_at
 from coyo_tools.pieces.sql_terms import expr_of
 from coyo_tools.pieces.written import write_frame
-from coyo_tools.words.errors import CorruptFile, CoyoError, SourceError
+from coyo_tools.words.errors import CorruptFile, CoyoError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -138,14 +138,13 @@ class _Query:
         self._part, self._what, self._hooks = part, what, hooks
         self._tests, self._read = tests_of(what.rules, part)
         self._unread = ruled_out(part, what.rules)
-        self._by_bites = is_remote(part.part.url) or bool(self._unread)
         # Ids that are not written are caught on their way.
         self._catch_ids = what.ids and "id" not in what.columns
         self._judge = Judge(
             self._tests,
             on_rows=self._heard,
             stopped=hooks.stopped,
-            catch_ids=self._catch_ids and not self._by_bites,
+            catch_ids=self._catch_ids and not is_remote(part.part.url),
         )
         self._ids: list[pl.Series] = []
         self._failure: BaseException | None = None
@@ -184,16 +183,12 @@ class _Query:
         return [pl.read_parquet(path, columns=["id"], glob=False).to_series().drop_nulls()]
 
     def rows(self) -> pl.LazyFrame:
-        """The rows that pass, with at least the columns that are asked for."""
+        """The rows that pass, with the columns that are asked for as the file has them."""
         from polars.io.plugins import register_io_source
 
         self._leave_unread()
-        if self._by_bites:
-            schema = schema_of(self._part, self._what.columns)
-            return register_io_source(lambda *_: self._fetched(), schema=schema)
-        judged = tuple(dict.fromkeys([*self._read, *(["id"] if self._catch_ids else [])]))
-        needed = tuple(dict.fromkeys([*self._what.columns, *judged]))
-        return self._judge.passing(scan(self._part, needed), judged)
+        schema = schema_of(self._part, self._what.columns)
+        return register_io_source(lambda *_: self._bitten(), schema=schema)
 
     def _leave_unread(self) -> None:
         """Count the row groups that statistics rule out."""
@@ -202,32 +197,42 @@ class _Query:
             self._judge.counts += Counts.ruled_out(rows, by, len(self._tests))
             self._heard(rows)
 
-    def _fetched(self) -> Iterator[pl.DataFrame]:
-        """The rows that pass, bite by bite, from no more bytes than they take."""
+    def _bitten(self) -> Iterator[pl.DataFrame]:
+        """The same, a bite at a time."""
+        look = self._fetched if is_remote(self._part.part.url) else self._scanned
         try:
             for bite in bites(self._part, without=self._unread):
                 with reading(bite), serve(bite) as served:
-                    kept = int(self._judge.ask(served.scan(self._read).collect()).sum())
-                    rows = self._survivors(served) if kept else None
-                if rows is None:
-                    continue
-                if rows.height != kept:  # both looks have to see the same rows
-                    raise self._changed(
-                        f"{kept:,} rows and then {rows.height:,} for the same rules"
-                    )
-                if self._catch_ids:
-                    self._ids.append(rows["id"].drop_nulls())
-                yield rows.select(self._what.columns)
+                    rows = look(served)
+                if rows is not None:
+                    yield rows.select(self._what.columns)
         except BaseException as error:
-            self._failure = error
+            self._failure = self._judge.failure or error
             raise
 
-    def _survivors(self, served: Served) -> pl.DataFrame:
+    def _scanned(self, served: Served) -> pl.DataFrame:
+        """What passes of a local bite, in one query."""
+        also = ("id",) if self._catch_ids else ()
+        judged = tuple(dict.fromkeys([*self._read, *also]))
+        needed = tuple(dict.fromkeys([*self._what.columns, *judged]))
+        rows = self._judge.passing(served.scan(needed, numbered=True), judged)
+        return rows.select(self._what.columns).collect(engine="streaming")
+
+    def _fetched(self, served: Served) -> pl.DataFrame | None:
+        """What passes of a remote bite, from no more bytes than it takes: two queries."""
+        kept = int(self._judge.ask(served.scan(self._read).collect()).sum())
+        if not kept:
+            return None
         wanted = (*self._what.columns, "id") if self._catch_ids else self._what.columns
         found = served.scan(tuple(dict.fromkeys([*wanted, *self._read])))
         if self._tests:  # polars takes no empty list of conditions
             found = found.filter([test.passes for test in self._tests])
-        return found.select(list(dict.fromkeys(wanted))).collect()
+        rows = found.select(list(dict.fromkeys(wanted))).collect()
+        if rows.height != kept:  # both looks have to see the same rows
+            raise self._changed(f"{kept:,} rows and then {rows.height:,} for the same rules")
+        if self._catch_ids:
+            self._ids.append(rows["id"].drop_nulls())
+        return rows
 
     def _heard(self, rows: int) -> None:
         self._hooks.on_rows(rows)
@@ -249,19 +254,8 @@ class _Query:
         try:
             yield
         except (CoyoError, Stopped) as error:
-            raise (self._failure or self._judge.failure or error) from None
-        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-            self._look_closely()
-            if number := re.search(r"\(os error (\d+)\)", str(error)):  # in writing, then
+            raise (self._failure or error) from None
+        except (pl.exceptions.PolarsError, OSError) as error:
+            if number := re.search(r"\(os error (\d+)\)", str(error)):  # in writing
                 raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
             raise
-
-    def _look_closely(self) -> None:
-        """Read a local part again, bite by bite, to say which one is at fault. Raises CoyoError."""
-        if self._by_bites:  # which say it already
-            return
-        if not local_path(self._part.part.url).exists():
-            raise SourceError("is gone since it was listed", where=self._part.part.url)
-        for bite in bites(self._part):
-            with reading(bite), serve(bite) as served:
-                self._survivors(served)

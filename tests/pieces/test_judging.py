@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from coyo_tools.pieces.bites import scan
+from coyo_tools.pieces.bites import bites, serve
 from coyo_tools.pieces.funnel import Counts
 from coyo_tools.pieces.judging import Judge, Stopped
 from coyo_tools.pieces.selections import Tests as Conditions
@@ -39,7 +39,9 @@ def test_each_row_is_judged_once(tmp_path, row_group_size, dictionary, looks_at)
     heard = []
     judge = Judge(tests, on_rows=heard.append, catch_ids=True)
     columns = ["id"] if looks_at is None else [looks_at, "id"]
-    found = judge.passing(scan(part, [*COLUMNS, "id"]), columns).select("id").collect()
+    with serve(next(bites(part))) as served:
+        frame = judge.passing(served.scan([*COLUMNS, "id"], numbered=True), columns)
+        found = frame.select("id").collect(engine="streaming")
     wanted = [
         id for id, value in enumerate(table[looks_at].to_pylist() if looks_at else [0] * rows)
         if value not in (None, 2, "bb")
@@ -75,7 +77,7 @@ def test_the_error_is_remembered_as_it_was_raised(tmp_path):
     pq.write_table(pa.table({"id": np.arange(10)}), tmp_path / "p.parquet")
     part = open_part(part_at(str(tmp_path / "p.parquet")))
     judge = Judge([], stopped=lambda: True)
-    with pytest.raises(Stopped):
-        judge.passing(scan(part, ["id"]), ["id"]).collect()
+    with serve(next(bites(part))) as served, pytest.raises(Stopped):
+        judge.passing(served.scan(["id"], numbered=True), ["id"]).collect()
     assert isinstance(judge.failure, Stopped)
     assert str(judge.failure) == ""  # polars raises one of its own making, with its plan in it
