@@ -9,16 +9,14 @@ an error at once.
 from __future__ import annotations
 
 import asyncio
-import atexit
 import functools
-import os
 import random
-import threading
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
+from coyo_tools.machinery.connections import connections, run
 from coyo_tools.machinery.storage import first_line
 from coyo_tools.machinery.traffic import Traffic, retry_after
 from coyo_tools.words.errors import CorruptFile, CoyoError, SourceError
@@ -27,7 +25,6 @@ if TYPE_CHECKING:
     import aiohttp
     from yarl import URL
 
-Result = TypeVar("Result")
 Sink = Callable[[int, bytes], None]
 
 _PAUSED = (408, 425, 429, 500, 502, 503, 504, 507, 509, 520, 521, 522, 523, 524, 529)
@@ -69,17 +66,17 @@ def fetch(
     size: of the whole file; 0 where unknown. Several ranges are in flight at once.
     Raises FileNotFoundError, SourceError, CorruptFile where it is another file by now.
     """
-    _run(_fetch_all(place, ranges, size, traffic, sink))
+    run(_fetch_all(place, ranges, size, traffic, sink))
 
 
 def get(place: Place, traffic: Traffic, json: Any = None) -> tuple[bytes, Mapping[str, str]]:
     """The whole answer and its headers; `json` is posted where given. Raises as `fetch`."""
-    return _run(_whole(place, traffic, json))
+    return run(_whole(place, traffic, json))
 
 
 def size_of(place: Place, traffic: Traffic) -> int:
     """Bytes of the file, by asking for its first one: not every server answers HEAD."""
-    return _run(_size(place, traffic))
+    return run(_size(place, traffic))
 
 
 async def _fetch_all(
@@ -202,7 +199,7 @@ class _Answer:
         )
         own = {} if moved else dict(self._place.headers)
         self._traffic.count(requests=1)
-        session = await _web().session()
+        session = await connections().session()
         return await session.request(
             "GET" if self._json is None else "POST",
             url,
@@ -346,65 +343,3 @@ def _errors() -> tuple[type[BaseException], ...]:
 
     return (_Again, aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, TimeoutError,
             aiohttp.http.HttpProcessingError)  # fmt: skip
-
-
-class _Web:
-    """An event loop in a thread, and the connections that all runs of this process keep."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._session: aiohttp.ClientSession | None = None
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name="coyo-web")
-        self._thread.start()
-        atexit.register(self.close)
-
-    def run(self, work: Coroutine[Any, Any, Result]) -> Result:
-        """Its result, waited for from another thread; interrupted here, it is cancelled there."""
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        try:
-            return future.result()
-        except BaseException:
-            future.cancel()
-            raise
-
-    async def session(self) -> aiohttp.ClientSession:
-        """The session; made in the loop on first use."""
-        import aiohttp
-
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0),  # `Traffic.turn` limits each run
-                requote_redirect_url=False,  # a signed address is spoilt by quoting it anew
-                trust_env=True,  # proxies
-                read_bufsize=1 << 18,
-            )
-        return self._session
-
-    def close(self) -> None:
-        """Close the connections and end the thread."""
-        if self._session is not None:
-            self.run(self._session.close())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(5)
-        self._loop.close()
-
-
-_making = threading.Lock()  # `cache` alone would let two threads make one each
-
-
-def _web() -> _Web:
-    with _making:
-        return _web_of(os.getpid())
-
-
-@functools.cache
-def _web_of(_: int) -> _Web:
-    """One a process: a thread does not survive a fork."""
-    return _Web()
-
-
-def _run(work: Coroutine[Any, Any, Result]) -> Result:
-    try:
-        return _web().run(work)
-    except BaseExceptionGroup as group:
-        raise group.exceptions[0] from group

@@ -197,22 +197,3 @@ def test_an_error_of_whoever_takes_the_bytes_ends_it(server):
 
     with pytest.raises(OSError, match="No space left"):
         copy_ranges(place(server), RANGES, Traffic(QUICK), full)
-
-
-def test_threads_that_start_together_share_one_loop(monkeypatch):
-    made = []
-    real = web._Web
-
-    def slow():
-        time.sleep(0.1)
-        made.append(real())
-        return made[-1]
-
-    web._web_of.cache_clear()
-    monkeypatch.setattr(web, "_Web", slow)
-    threads = [threading.Thread(target=web._web) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(made) == 1

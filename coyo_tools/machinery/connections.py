@@ -1,0 +1,80 @@
+"""The loop and the connections with which `machinery.web` fetches."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import functools
+import os
+import threading
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    import aiohttp
+
+Result = TypeVar("Result")
+
+
+class Connections:
+    """An event loop in a thread, and the connections that all runs of this process keep."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._session: aiohttp.ClientSession | None = None
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name="coyo-web")
+        self._thread.start()
+        atexit.register(self.close)
+
+    def run(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Its result, waited for from another thread; interrupted here, it is cancelled there."""
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    async def session(self) -> aiohttp.ClientSession:
+        """The session; made in the loop on first use."""
+        import aiohttp
+
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0),  # `Traffic.turn` limits each run
+                requote_redirect_url=False,  # a signed address is spoilt by quoting it anew
+                trust_env=True,  # proxies
+                read_bufsize=1 << 18,
+            )
+        return self._session
+
+    def close(self) -> None:
+        """Close the connections and end the thread."""
+        if self._session is not None:
+            self.run(self._session.close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(5)
+        self._loop.close()
+
+
+_making = threading.Lock()  # `cache` alone would let two threads make one each
+
+
+def connections() -> Connections:
+    """Those of this process."""
+    with _making:
+        return _of_process(os.getpid())
+
+
+@functools.cache
+def _of_process(_: int) -> Connections:
+    """One a process: a thread does not survive a fork."""
+    return Connections()
+
+
+def run(work: Coroutine[Any, Any, Result]) -> Result:
+    """What the work gives, done in the loop; raises the first of what it raised."""
+    try:
+        return connections().run(work)
+    except BaseExceptionGroup as group:
+        raise group.exceptions[0] from group
