@@ -1,6 +1,6 @@
 """`coyo filter` beside plain polars, duckdb and `datasets`: whole processes, interleaved, medians.
 
-    python benchmarks/bench_filter.py [--files 2] [--rows 1500000] [--runs 5] [--layout 650000]
+    python benchmarks/bench_filter.py [--files 8] [--rows 1500000] [--runs 5] [--layout 650000]
 
 Each tool reads the same generated metadata (made once, under benchmarks/out), keeps the rows with
 clip_similarity_vitl14 >= A and watermark_score <= B, and writes all 17 columns as parquet with
@@ -19,6 +19,7 @@ from pathlib import Path
 import harness
 
 KEPT = {"5 %": (0.31, 0.15), "30 %": (0.25, 0.13)}  # share kept: bounds A and B
+LAYOUTS = (650_000, 50_000)  # rows a row group
 ROW_WISE, BATCHED = 40_000, 200_000  # rows for `datasets`
 
 
@@ -68,11 +69,11 @@ def fresh(_: str) -> None:
     (harness.OUT / "written").mkdir(parents=True)
 
 
-def measure(folder: Path, rows: int, runs: int) -> list[str]:
-    lines = []
+def measure(folder: Path, given: argparse.Namespace, layout: int) -> list[str]:
+    rows, runs, lines = given.files * given.rows, given.runs, list[str]()
     for share, (low, high) in KEPT.items():
         figures = harness.compare(commands(folder, low, high), runs=runs, before=fresh)
-        lines += [f"\n### Keeping about {share} of {rows:,} rows, all columns\n"]
+        lines += [f"\n### Keeping about {share} of {rows:,} rows, row groups of {layout:,}\n"]
         lines += [harness.markdown_table(figures, amount=rows)]
     return lines
 
@@ -103,17 +104,19 @@ def measure_datasets(folder: Path, runs: int) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    harness.size_options(parser, files=2)
+    harness.size_options(parser, files=8)
+    parser.set_defaults(layout=None)
     parser.add_argument("--no-datasets", action="store_true", help="leave out the slow one")
     given = parser.parse_args()
-    folder = harness.metadata(given.files, given.rows, given.layout)
     lines = [
         f"{harness.machine()}; {harness.versions('polars', 'duckdb', 'pyarrow', 'datasets')}.",
-        f"{given.files} files of {given.rows:,} rows, row groups of {given.layout:,}, snappy; "
+        f"{given.files} files of {given.rows:,} rows, snappy, all columns kept; "
         f"medians of {given.runs} runs.",
     ]
-    lines += measure(folder, given.files * given.rows, given.runs)
+    for layout in [given.layout] if given.layout else LAYOUTS:
+        lines += measure(harness.metadata(given.files, given.rows, layout), given, layout)
     if not given.no_datasets:
+        folder = harness.metadata(given.files, given.rows, LAYOUTS[0])
         lines += measure_datasets(folder, max(1, given.runs // 2))
     print("\n".join(lines))
     if not given.dry_run:

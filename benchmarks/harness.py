@@ -114,7 +114,7 @@ def run_once(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            env={**os.environ, **(env or {})},
+            env={**_without(os.environ, "PYTHONDONTWRITEBYTECODE"), **(env or {})},
             cwd=cwd,
             pass_fds=[writing],
             start_new_session=True,
@@ -134,6 +134,11 @@ def run_once(
     wall_s, cpu_s, peak = figures
     unit = 1 if platform.system() == "Darwin" else 1024  # ru_maxrss: bytes there, KiB here
     return Run(wall_s, cpu_s, peak * unit / 1e6)
+
+
+def _without(env: Mapping[str, str], name: str) -> dict[str, str]:
+    """Where it is set, a checkout is compiled at every start, and installed packages are not."""
+    return {key: value for key, value in env.items() if key != name}
 
 
 # The kernel counts to a new process the memory of the one that starts it, until it has become

@@ -318,7 +318,8 @@ def ids_of(runs: Sequence[SortedRun], chunk_rows: int = CHUNK_ROWS) -> Ids:
 
     digest, repeated = hashlib.sha256(), 0
     for pieces in merged(runs, chunk_rows):  # equal ids come together
-        ids = np.sort(np.concatenate(pieces)).astype("<i8", copy=False)
+        ids = np.sort(np.concatenate(pieces), kind="stable")  # which takes sorted runs as such
+        ids = ids.astype("<i8", copy=False)
         repeated += int(np.count_nonzero(ids[1:] == ids[:-1]))
         digest.update(ids.tobytes())
     return Ids(f"sha256:{digest.hexdigest()}", repeated)

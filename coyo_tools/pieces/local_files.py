@@ -16,6 +16,27 @@ from coyo_tools.words.errors import SourceError
 Found = dict[str, dict[str, Any]]  # path: {"type": "file", "size": bytes}, as fsspec lists them
 
 
+class LocalFiles:
+    """As much of fsspec's interface as finding a source takes, without its import (40 ms)."""
+
+    @staticmethod
+    def isdir(path: str) -> bool:
+        """Whether it is a folder."""
+        return Path(path).is_dir()
+
+    @staticmethod
+    def exists(path: str) -> bool:
+        """Whether anything is there; not where a link leads nowhere."""
+        return Path(path).exists()
+
+    @staticmethod
+    def info(path: str) -> dict[str, Any]:
+        """Its `type`, "file" or "directory", and `size` in bytes. Raises OSError."""
+        status = Path(path).stat()
+        kind = "directory" if stat.S_ISDIR(status.st_mode) else "file"
+        return {"type": kind, "size": status.st_size}
+
+
 def below(folder: str) -> Found:
     """Every `*.parquet` at any depth; not below folders with `.` or `_` before their name.
 

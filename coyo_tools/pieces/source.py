@@ -25,7 +25,7 @@ from coyo_tools.machinery.traffic import Fetched, Traffic
 from coyo_tools.machinery.web import Place
 from coyo_tools.pieces import dataset_objects, hub
 from coyo_tools.pieces.binding import Binding, bind, recognise
-from coyo_tools.pieces.local_files import below, looked_at
+from coyo_tools.pieces.local_files import LocalFiles, below, looked_at
 from coyo_tools.pieces.parts import OpenPart, Part, open_part
 from coyo_tools.words.errors import SettingsError, SourceError, SourceNotFound
 
@@ -183,11 +183,16 @@ def _exists(url: str) -> bool:
     return not is_remote(url) and local_path(url).exists()
 
 
+def _files(url: str) -> tuple[Any, str]:
+    """What answers for the files at a path or url, and the path as it names it."""
+    return filesystem(url) if is_remote(url) else (LocalFiles, str(local_path(url).absolute()))
+
+
 def part_at(url: str, traffic: Traffic | None = None) -> Part:
     """The part that a path or url names, whatever characters are in it. Raises SourceError."""
     if is_web(url):
         return _on_the_web(url, traffic or Traffic())
-    fs, path = filesystem(url)
+    fs, path = _files(url)
     try:
         info = fs.info(path)
     except FileNotFoundError as error:
@@ -236,7 +241,7 @@ def _parts(url: str, found: Mapping[str, Mapping[str, Any]]) -> tuple[Part, ...]
 
 
 def _in_folder(url: str, manifest: Manifest | None, traffic: Traffic) -> tuple[Part, ...]:
-    fs, path = filesystem(url)
+    fs, path = _files(url)
     if not fs.isdir(path):
         if fs.exists(path):
             return (part_at(url, traffic),)
