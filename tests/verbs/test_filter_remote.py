@@ -11,6 +11,7 @@ from coyo_tools import FilterSettings
 from coyo_tools.words.errors import CorruptFile, SourceNotFound
 from tests.metadata import ids_in, metadata, write_parts
 from tests.servers.folder import FolderServer
+from tests.servers.gcs import gcs_server
 from tests.servers.s3 import s3_server
 
 
@@ -35,6 +36,26 @@ def test_from_s3_to_s3_gives_what_local_files_give(bucket, tmp_path):
         assert bucket.cat_file(f"bucket/subset/{name}") == (tmp_path / "s" / name).read_bytes()
     seen = coyo_tools.inspect("s3://bucket/subset")
     assert (seen.rows, seen.made_by) == (here.rows_out, "filter")
+
+
+def test_from_gcs_to_gcs_gives_what_local_files_give(tmp_path, monkeypatch):
+    write_parts(tmp_path / "m", [metadata(800, 1), metadata(700, 2)], row_group_size=300)
+    here = coyo_tools.filter(tmp_path / "m", tmp_path / "s", min_clip_l14=0.25)
+    with gcs_server(monkeypatch):
+        import gcsfs
+
+        fs = gcsfs.GCSFileSystem()
+        for path in (tmp_path / "m").iterdir():
+            fs.put_file(str(path), f"bucket/metadata/{path.name}")
+        there = coyo_tools.filter("gs://bucket/metadata", "gs://bucket/s", min_clip_l14=0.25)
+        assert (there.funnel, there.digest, there.bytes) == (here.funnel, here.digest, here.bytes)
+        for name in ("part-0.parquet", "part-1.parquet"):
+            assert fs.cat_file(f"bucket/s/{name}") == (tmp_path / "s" / name).read_bytes()
+        assert coyo_tools.filter(
+            "gs://bucket/metadata", "gs://bucket/s", min_clip_l14=0.25
+        ).complete_before
+        with pytest.raises(SourceNotFound, match="gs://bucket/nothing"):
+            coyo_tools.filter("gs://bucket/nothing", tmp_path / "n")
 
 
 @pytest.mark.parametrize("columns", [None, ("url",)])
