@@ -21,21 +21,22 @@ from yarl import URL
 
 from coyo_tools.pieces import addresses, robots
 from coyo_tools.pieces.blocklist import BlockList
-from coyo_tools.pieces.resolver import Resolver
+from coyo_tools.pieces.resolver import NoSuchHost, Resolver
 from coyo_tools.words.config import DownloadSettings
 from coyo_tools.words.failures import Failure
 
+_PAGE = "https://github.com/coyo-tools/coyo-tools"
 AGENT = "coyo-tools"  # the product token that robots.txt and X-Robots-Tag may name
 MAX_REDIRECTS = 10
 LONGEST_RETRY_AFTER_S = 60.0
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
 _SUCCESS = frozenset((200, 203))
 _NAMED_STATUS = frozenset((401, 403, 404, 410, 429))
+_UNREACHED = frozenset(("dns", "no_such_host", "connect", "tls", "timeout"))
 _DRAIN_BYTES = 1 << 16  # an error page up to this size is read, to keep the connection
 _DRAIN_S = 0.5
 _ROBOTS_BYTES = 500 * 1024  # RFC 9309, 2.5
 _KEEPALIVE_S = 15.0
-_DNS_TTL_S = 600
 
 
 @dataclass(frozen=True)
@@ -54,13 +55,12 @@ class Refused:
 
 
 def user_agent(settings: DownloadSettings) -> str:
-    """What is sent as User-Agent."""
-    if settings.user_agent:
-        return settings.user_agent
+    """What is sent as User-Agent: who asks, and where to complain."""
     from importlib.metadata import version
 
-    page = "+https://github.com/coyo-tools/coyo-tools"
-    return f"{AGENT}/{version('coyo-tools')} ({page})"
+    contact = settings.contact or (None if settings.user_agent else _PAGE)
+    name = settings.user_agent or f"{AGENT}/{version('coyo-tools')}"
+    return f"{name} (+{contact})" if contact else name
 
 
 def parse_url(url: str | None) -> URL | Failure:
@@ -92,12 +92,13 @@ class Fetcher:
 
     async def __aenter__(self) -> Self:
         guarded = not self.settings.allow_private_addresses
-        self._resolver = self.resolver or Resolver()
+        limit_s = self.settings.timeout_s
+        # A little less than the deadline, so that silent name servers are told as such.
+        self._resolver = self.resolver or Resolver(self.settings.name_servers, 0.9 * limit_s)
         connector = aiohttp.TCPConnector(
             limit=self.settings.connections,
             limit_per_host=self.settings.per_host,
-            ttl_dns_cache=_DNS_TTL_S,
-            dns_cache_max_size=100_000,
+            use_dns_cache=False,  # the resolver has one, by the records' own times
             keepalive_timeout=_KEEPALIVE_S,
             resolver=self._resolver,
             socket_factory=addresses.guarded_socket if guarded else None,
@@ -226,7 +227,7 @@ class Fetcher:
         error = answer.failure.error
         if error in ("http_5xx", "http_429"):
             return robots.FORBID_ALL
-        return robots.ALLOW_ALL if error not in ("dns", "connect", "tls", "timeout") else answer
+        return robots.ALLOW_ALL if error not in _UNREACHED else answer
 
 
 @dataclass
@@ -334,8 +335,10 @@ def classify(error: Exception) -> Failure:
             return Failure("tls", "certificate refused")
         case aiohttp.ClientSSLError() | aiohttp.ServerFingerprintMismatch():
             return Failure("tls", "handshake failed")
+        case aiohttp.ClientConnectorDNSError(os_error=NoSuchHost()):
+            return Failure("no_such_host", "name servers know no address")
         case aiohttp.ClientConnectorDNSError():
-            return Failure("dns", "host name does not resolve")
+            return Failure("dns", "name servers gave no answer")
         case aiohttp.ClientConnectorError(os_error=addresses.PrivateAddress()):
             return Failure("private_address", "resolves to an address that is not public")
         case aiohttp.ClientConnectorError():

@@ -1,67 +1,223 @@
-"""DNS within the process: threads of its own, so that lookups do not wait for other work, and a
-memory for names that do not resolve. What resolves is remembered by the connector."""
+"""DNS within the process, by c-ares: no thread waits for a name server.
+
+What resolves is remembered as long as its record says, within bounds, and so is a name that does
+not exist. Only a name server's word for that is final: one that is silent, refuses or fails
+(SERVFAIL) is asked again, and gets fewer questions at once until it answers.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import random
 import socket
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 
+import aiodns
+import pycares
+from aiodns import error as codes
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-_Found = tuple[int, int, int, str, tuple[str, int]]  # getaddrinfo's answer
-_AT_ONCE = 64
-_REMEMBER_S = 60.0
+AT_ONCE = 64  # questions under way at first and, where name servers keep up, up to four times that
+ROUNDS = 2  # of asking every name server, each twice
+_SHORTEST_TTL_S, _LONGEST_TTL_S = 60.0, 3600.0
+_UNKNOWN_S = 600.0  # how long a name that does not exist is not asked for again
+_SILENT_S = 5.0  # the same, where name servers gave no answer
 _REMEMBERED = 100_000
+_FINAL = frozenset(
+    (codes.ARES_ENOTFOUND, codes.ARES_ENODATA, codes.ARES_ENONAME, codes.ARES_EBADNAME)
+)
+_NEVER = (".invalid", ".onion")  # RFC 6761, RFC 7686: no name server is to be asked
+
+
+class NoSuchHost(OSError):
+    """The name does not exist or has no address, by a name server's word."""
+
+
+class NoAnswer(OSError):
+    """No name server gave an answer."""
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What is known of a host. addresses: family and address; until: on the monotonic clock."""
+
+    addresses: tuple[tuple[int, str], ...]
+    until: float
+    error: type[OSError] | None = None
 
 
 class Resolver(AbstractResolver):
-    """getaddrinfo, 64 at once. Raises OSError as the connector expects it."""
+    """Looks up hosts; use within one event loop.
 
-    def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="dns")
-        self._unknown: dict[str, float] = {}
+    name_servers: `ADDRESS` or `ADDRESS:PORT`, asked in turn; none for the system's, in their
+    order. patience_s: how long a caller waits; the lookup then goes on for the next one.
+    Search domains are not tried: urls name their hosts in full.
+    """
+
+    def __init__(self, name_servers: Sequence[str] = (), patience_s: float = 10.0) -> None:
+        self._patience_s = patience_s
+        self._channel = aiodns.DNSResolver(
+            nameservers=list(name_servers) or None,
+            rotate=len(name_servers) > 1,
+            timeout=min(2.0, patience_s / 8),  # and twice that for a second try
+            tries=2,
+            flags=pycares.ARES_FLAG_NOSEARCH | pycares.ARES_FLAG_EDNS,
+        )
+        self._family = socket.AF_UNSPEC if _has_ipv6() else socket.AF_INET
+        self._gate = Gate(AT_ONCE)
+        self._known: dict[str, _Known] = {}
+        self._asking: dict[str, asyncio.Task[_Known]] = {}
+        self._turn = 0
 
     async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        """Every address of a host."""
-        if self._unknown.get(host, 0.0) > time.monotonic():
-            raise OSError(None, "host name does not resolve")
-        loop = asyncio.get_running_loop()
+        """Every address of a host, another one first each time. Raises NoSuchHost, NoAnswer."""
+        known = self._known.get(host)
+        if known is None or known.until <= time.monotonic():
+            known = await self._wait_for(host)
+        found = [each for each in known.addresses if family in (socket.AF_UNSPEC, each[0])]
+        if known.error or not found:
+            raise (known.error or NoSuchHost)(None, "host name does not resolve")
+        self._turn += 1
+        first = self._turn % len(found)
+        return [_result(host, port, *each) for each in found[first:] + found[:first]]
+
+    async def _wait_for(self, host: str) -> _Known:
+        if host not in self._asking:
+            task = self._asking[host] = asyncio.create_task(self._find(host))
+            task.add_done_callback(lambda _: self._asking.pop(host, None))
         try:
-            found = await loop.run_in_executor(self._pool, self._look_up, host, port, family)
-        except socket.gaierror:
-            self._remember(host)
-            raise
-        return [
-            ResolveResult(
-                hostname=host,
-                host=str(address[0]),
-                port=int(address[1]),
-                family=kind,
-                proto=protocol,
-                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
-            )
-            for kind, _, protocol, _, address in found
-        ]
+            async with asyncio.timeout(self._patience_s):
+                return await asyncio.shield(self._asking[host])
+        except TimeoutError:
+            raise NoAnswer(None, "name servers gave no answer") from None
 
-    @staticmethod
-    def _look_up(
-        host: str, port: int, family: int
-    ) -> list[tuple[int, int, int, str, tuple[str, int]]]:
-        found = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, family=family, flags=socket.AI_ADDRCONFIG
-        )
-        # A third element of an IPv6 address is its flow, a fourth its scope: never needed here.
-        return [(f, k, p, c, (str(a[0]), int(a[1]))) for f, k, p, c, a in found]
+    async def _find(self, host: str) -> _Known:
+        known = await self._look_up(host)
+        old = self._known.pop(host, None)
+        if known.error is NoAnswer and old is not None and old.addresses:
+            known = _Known(old.addresses, known.until)  # better a stale one than none (RFC 8767)
+        while len(self._known) >= _REMEMBERED:
+            del self._known[next(iter(self._known))]
+        self._known[host] = known
+        return known
 
-    def _remember(self, host: str) -> None:
-        if len(self._unknown) >= _REMEMBERED:
-            self._unknown.clear()
-        self._unknown[host] = time.monotonic() + _REMEMBER_S
+    async def _look_up(self, host: str) -> _Known:
+        if host.rstrip(".").endswith(_NEVER):
+            return _Known((), time.monotonic() + _UNKNOWN_S, NoSuchHost)
+        for number in range(ROUNDS):
+            if number:
+                await asyncio.sleep(random.uniform(0.1, 0.5))  # noqa: S311  not one wave again
+            async with self._gate.passage():
+                try:
+                    answer = await self._channel.getaddrinfo(
+                        host, family=self._family, type=socket.SOCK_STREAM
+                    )
+                except aiodns.error.DNSError as error:
+                    if error.args[0] in _FINAL:
+                        self._gate.widen()
+                        return _Known((), time.monotonic() + _UNKNOWN_S, NoSuchHost)
+                    self._gate.narrow()
+                else:
+                    self._gate.widen()
+                    return _from(answer)
+        return _Known((), time.monotonic() + _SILENT_S, NoAnswer)
 
     async def close(self) -> None:
-        """Let go of the threads; one that still asks ends by itself."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        """Give up what is still asked for."""
+        tasks = list(self._asking.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._channel.close()
+
+
+def _from(answer: pycares.AddrInfoResult) -> _Known:
+    ttl = min((node.ttl for node in answer.nodes), default=0)
+    # A name server's address may be bytes; a scope or flow of IPv6 is never needed here.
+    addresses = tuple(
+        (node.family, host.decode() if isinstance(host := node.addr[0], bytes) else host)
+        for node in answer.nodes
+    )
+    until = time.monotonic() + min(max(ttl, _SHORTEST_TTL_S), _LONGEST_TTL_S)
+    return _Known(addresses, until, None if addresses else NoSuchHost)
+
+
+def _result(host: str, port: int, family: int, address: str) -> ResolveResult:
+    return ResolveResult(
+        hostname=host,
+        host=address,
+        port=port,
+        family=family,
+        proto=socket.IPPROTO_TCP,
+        flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+    )
+
+
+def _has_ipv6() -> bool:
+    """Whether the machine has a way to the IPv6 internet; nothing is sent. Without one, asking
+    for IPv6 addresses would only double the questions."""
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+            probe.connect(("2001:db8::1", 53))
+    except OSError:
+        return False
+    return True
+
+
+class Gate:
+    """How many may pass at once: halved when those asked do not keep up, widened by and by.
+
+    Additive increase, multiplicative decrease, as TCP does (Chiu and Jain, 1989).
+    """
+
+    def __init__(self, width: int, narrowest: int = 4, widest: int | None = None) -> None:
+        self._width, self._narrowest = float(width), narrowest
+        self._widest = widest or 4 * width
+        self._inside = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    @property
+    def width(self) -> int:
+        """How many may be inside now."""
+        return int(self._width)
+
+    @contextlib.asynccontextmanager
+    async def passage(self) -> AsyncIterator[None]:
+        """Wait for one's turn, and be inside for the block."""
+        while self._inside >= self.width:
+            turn = asyncio.get_running_loop().create_future()
+            self._waiting.append(turn)
+            try:
+                await turn
+            except asyncio.CancelledError:
+                if turn.done() and not turn.cancelled():
+                    self._let_in()
+                raise
+        self._inside += 1
+        try:
+            yield
+        finally:
+            self._inside -= 1
+            self._let_in()
+
+    def widen(self) -> None:
+        """One got through well."""
+        self._width = min(self._widest, self._width + 1 / self._width)
+
+    def narrow(self) -> None:
+        """One did not."""
+        self._width = max(self._narrowest, self._width / 2)
+
+    def _let_in(self) -> None:
+        room = self.width - self._inside
+        while room > 0 and self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                room -= 1

@@ -70,7 +70,9 @@ def download(
     a row that fails is a value, not an error. Run again, it makes the shards that are missing.
 
     overwrite: start anew. retry_failed: fetch again the rows of finished shards that failed
-    with a class worth retrying; the shards they are in are rewritten.
+    with a class worth retrying; the shards they are in are rewritten. Settings of the network
+    (deadline, tries, User-Agent, limits of hosts) may differ from the run before; `runs.jsonl`
+    has those of each run.
 
     Raises SourceError, SchemaError (no url, or an id twice), SettingsConflict, StorageError.
     """
@@ -88,6 +90,8 @@ def download(
     with begin(
         folder, "download", wanted, inputs, versions=_versions(), overwrite=overwrite
     ) as run:
+        every = as_json(settings, result_only=False)
+        run.also = lambda: {"settings": {n: v for n, v in every.items() if n not in wanted}}
         if overwrite:
             _forget_rewritten(folder)
         if run.done and not retry_failed:

@@ -8,6 +8,7 @@ run and its continuation; every other one belongs to the folder it wrote.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import inspect
 import os
@@ -86,6 +87,25 @@ def _check_value(flag: str, value: Any, spec: Option) -> None:
         raise SettingsError(f"{value} is below {spec.minimum:g}, the smallest allowed", where=flag)
     if spec.maximum is not None and value > spec.maximum:
         raise SettingsError(f"{value} is above {spec.maximum:g}, the largest allowed", where=flag)
+
+
+def _check_header(flag: str, text: str | None) -> None:
+    """Raise SettingsError where a text cannot be part of a request's header."""
+    if text is not None and not (text.strip() and text.isascii() and text.isprintable()):
+        raise SettingsError(f"{text!r} is not of printable ASCII characters", where=flag)
+
+
+def _check_server(text: str) -> None:
+    """Raise SettingsError where a text is no address, with or without a port."""
+    import ipaddress
+
+    bare, colon, port = text.rpartition(":")
+    spelled = [text] if not colon or not port.isdigit() else [text, bare.strip("[]")]
+    for each in spelled:
+        with contextlib.suppress(ValueError):
+            ipaddress.ip_address(each)
+            return
+    raise SettingsError(f"{text!r} is no address or ADDRESS:PORT", where="--name-server")
 
 
 def as_json(settings: Any, *, result_only: bool = True) -> dict[str, Any]:
@@ -327,14 +347,30 @@ class DownloadSettings:
         flag="--timeout",
         minimum=0.1,
         metavar="SECONDS",
+        affects_result=False,
     )
-    retries: int = option(1, "Further tries of a row whose failure may pass.", minimum=0)
+    retries: int = option(
+        1,
+        "Further tries of a row whose failure may pass.",
+        minimum=0,
+        affects_result=False,
+    )
     max_bytes: int = option(50_000_000, "Largest answer that is read.", minimum=1)
     max_pixels: int = option(
         100_000_000, "Largest picture that is decoded, from its header.", minimum=1
     )
     user_agent: str | None = option(
-        None, "User-Agent sent; the default names this tool and its version.", metavar="TEXT"
+        None,
+        "User-Agent sent; the default names this tool and its version.",
+        metavar="TEXT",
+        affects_result=False,
+    )
+    contact: str | None = option(
+        None,
+        "Where those whose servers are asked can reach you: a page or an e-mail address, told in "
+        "the User-Agent.",
+        metavar="URL",
+        affects_result=False,
     )
     honor_opt_out: bool = option(
         True,
@@ -366,9 +402,21 @@ class DownloadSettings:
     per_host: int = option(
         32, "Connections a process opens to one host.", minimum=1, affects_result=False
     )
+    name_servers: tuple[str, ...] = option(
+        (),
+        "DNS server to ask, an address or ADDRESS:PORT; repeatable. Default the system's.",
+        flag="--name-server",
+        multiple=True,
+        metavar="ADDRESS",
+        affects_result=False,
+    )
 
     def __post_init__(self) -> None:
         check_ranges(self)
+        _check_header("--user-agent", self.user_agent)
+        _check_header("--contact", self.contact)
+        for each in self.name_servers:
+            _check_server(each)
         if self.format == "png" and self.quality > 9:
             object.__setattr__(self, "quality", 6)
 

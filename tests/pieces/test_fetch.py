@@ -22,7 +22,9 @@ from coyo_tools.pieces.fetch import (
     parse_url,
     user_agent,
 )
+from coyo_tools.pieces.resolver import _Known
 from coyo_tools.words.config import DownloadSettings
+from coyo_tools.words.errors import SettingsError
 from coyo_tools.words.failures import FAILURES, Failure
 from tests.servers.raw import RawServer, drips, resets, sends, stays_silent
 
@@ -54,7 +56,7 @@ HOSTILE = {
     "/fine-gzip": (sends(body(gzip.compress(b"picture"), "Content-Encoding: gzip")), None),
     "/fine-deflate": (sends(body(zlib.compress(b"picture"), "Content-Encoding: deflate")), None),
     "/moved": (sends(redirect("/fine")), None),
-    "/moved-far": (sends(redirect("//example.invalid/x")), "dns"),
+    "/moved-far": (sends(redirect("//example.invalid/x")), "no_such_host"),
     "/silent": (stays_silent, "timeout"),
     "/drip-body": (drips(OK + b"Content-Length: 90000\r\n\r\n", b"x", 0.05), "timeout"),
     "/drip-header": (drips(OK, b"X-A: b\r\n", 0.05), "timeout"),
@@ -193,7 +195,7 @@ async def test_refused_connections_are_a_class():
 async def test_unknown_hosts_are_a_class_and_remembered():
     async with Fetcher(settings()) as fetcher:
         first = await fetcher.fetch("http://nobody.invalid/")
-        assert error_of(first) == "dns"
+        assert error_of(first) == "no_such_host"
         assert await fetcher.fetch("http://nobody.invalid/") == first
 
 
@@ -214,8 +216,8 @@ async def test_no_private_address_is_reached_by_any_name(server, host):
 def every_name_resolves_to(monkeypatch, *hosts):
     """Stands in for a public name whose DNS answer points inside."""
 
-    def look_up(_self, _host, port, _family):
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, host, (host, port)) for host in hosts]
+    async def look_up(_self, _host):
+        return _Known(tuple((socket.AF_INET, host) for host in hosts), time.monotonic() + 60)
 
     with monkeypatch.context() as patch:
         patch.setattr("coyo_tools.pieces.resolver.Resolver._look_up", look_up)
@@ -349,7 +351,7 @@ def test_what_is_no_url_is_refused_before_anything_is_sent(url):
     "url", ["http://a..b/", "http://" + "a" * 300 + ".org/", "http://ex ample/"]
 )
 async def test_hosts_that_no_resolver_takes_are_failures(url):
-    assert error_of(await fetch(url)) in ("bad_url", "dns")
+    assert error_of(await fetch(url)) in ("bad_url", "no_such_host")
 
 
 @pytest.mark.parametrize(
@@ -363,6 +365,12 @@ def test_odd_but_sound_urls_are_taken(url):
 def test_the_user_agent_is_honest_and_can_be_set():
     assert user_agent(DownloadSettings()).startswith("coyo-tools/")
     assert user_agent(DownloadSettings(user_agent="me (+me@example.org)")) == "me (+me@example.org)"
+    page = "https://example.org/bot"
+    assert user_agent(DownloadSettings(contact=page)).endswith(f"(+{page})")
+    assert user_agent(DownloadSettings(contact=page, user_agent="me/1")) == f"me/1 (+{page})"
+    for wrong in ({"contact": "x\r\nCookie: a"}, {"user_agent": "ü"}, {"contact": " "}):
+        with pytest.raises(SettingsError, match="ASCII"):
+            DownloadSettings(**wrong)
 
 
 def test_every_class_the_server_can_cause_is_in_the_closed_list():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import os
@@ -221,6 +222,31 @@ def test_retry_failed_fetches_only_what_is_worth_it(tmp_path):
         well = download(tmp_path / "in", tmp_path / "well", settings(retries=0))
         assert well.by_error == {"http_404": 4}
     assert data_files(tmp_path / "out") == data_files(tmp_path / "well")
+
+
+def test_failures_may_be_tried_again_with_other_settings_of_the_network(tmp_path):
+    async def wakes_up(reader, writer):
+        await asyncio.sleep(0.6)
+        await sends(answer(picture(1)))(reader, writer)
+
+    with RawServer({"/a.jpg": sends(answer(picture(0))), "/b.jpg": wakes_up}) as slow:
+        write_parts(tmp_path / "in", coyo_table([f"{slow.base_url}/{n}.jpg" for n in "ab"]), 1)
+        hasty = settings(timeout_s=0.3, retries=0)
+        first = download(tmp_path / "in", tmp_path / "out", hasty)
+        assert first.by_error == {"timeout": 1}
+        patient = settings(timeout_s=5.0, retries=3, user_agent="me/1", per_host=2)
+        other = settings(honor_opt_out=False)
+        with pytest.raises(SettingsConflict, match="honor_opt_out"):
+            download(tmp_path / "in", tmp_path / "out", other, retry_failed=True)
+        second = download(tmp_path / "in", tmp_path / "out", patient, retry_failed=True)
+        assert (second.successes, second.attempts) == (2, 2)
+        download(tmp_path / "in", tmp_path / "well", patient)
+    assert data_files(tmp_path / "out") == data_files(tmp_path / "well")
+    manifest = json.loads((tmp_path / "out/manifest.json").read_text())
+    assert manifest["result"]["attempts"] == 2
+    assert "timeout_s" not in manifest["settings"]
+    runs = [json.loads(line) for line in (tmp_path / "out/runs.jsonl").read_text().splitlines()]
+    assert [run["settings"]["timeout_s"] for run in runs] == [0.3, 5.0]
 
 
 def test_a_passing_failure_is_tried_again_within_the_run(tmp_path):

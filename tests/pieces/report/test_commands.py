@@ -48,7 +48,7 @@ def test_filter_with_its_rules_quoted_for_the_shell() -> None:
 
 def test_settings_that_are_not_the_default() -> None:
     line = command_line(DOWNLOAD, [FILTER, DOWNLOAD])
-    assert line == "coyo download 'sub set' -o shards --always-resize --timeout 2.5 --robots"
+    assert line == "coyo download 'sub set' -o shards --always-resize --robots"
     assert command_line(SCORE, [DOWNLOAD]) == (
         "coyo score shards -o scores -c image_phash -c text_length"
     )

@@ -1,0 +1,200 @@
+"""Names against a name server that answers, fails, keeps silent, or is slow."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+
+import pytest
+
+from coyo_tools.pieces import resolver as module
+from coyo_tools.pieces.fetch import Fetched, Fetcher, Refused
+from coyo_tools.pieces.resolver import Gate, NoAnswer, NoSuchHost, Resolver
+from coyo_tools.words.config import DownloadSettings
+from coyo_tools.words.errors import SettingsError
+from tests.servers.dns import NOERROR, REFUSED, SERVFAIL, SILENT, DnsServer
+from tests.servers.raw import RawServer, sends
+
+
+async def addresses(resolver: Resolver, host: str) -> list[str]:
+    return [each["host"] for each in await resolver.resolve(host, 80)]
+
+
+async def test_a_name_is_asked_for_once_however_many_want_it_and_its_addresses_take_turns():
+    with DnsServer({"img.example": ["192.0.2.1", "192.0.2.2"]}, delay_s=0.05) as dns:
+        resolver = Resolver([dns.address])
+        found = await asyncio.gather(*(addresses(resolver, "img.example") for _ in range(20)))
+        assert {tuple(sorted(each)) for each in found} == {("192.0.2.1", "192.0.2.2")}
+        assert {each[0] for each in found} == {"192.0.2.1", "192.0.2.2"}
+        assert dns.hits == {"img.example": 1}
+        await resolver.close()
+
+
+async def test_records_are_forgotten_with_their_time_and_not_before(monkeypatch):
+    clock = [1000.0]
+    with DnsServer({"img.example": ["192.0.2.1"]}, ttl_s=120) as dns:
+        resolver = Resolver([dns.address])
+        asked = 0
+
+        async def look_up(host):
+            nonlocal asked
+            asked += 1
+            return await Resolver._look_up(resolver, host)
+
+        monkeypatch.setattr(resolver, "_look_up", look_up)
+        monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
+        for seconds, times in ((0, 1), (119, 1), (121, 2)):
+            clock[0] = 1000.0 + seconds
+            await addresses(resolver, "img.example")
+            assert asked == times
+        monkeypatch.undo()
+        await resolver.close()
+
+
+@pytest.mark.parametrize("names", [{}, {"gone.example": NOERROR}])
+async def test_a_name_that_does_not_exist_is_not_asked_for_again(names):
+    with DnsServer(names) as dns:
+        resolver = Resolver([dns.address])
+        for _ in range(3):
+            with pytest.raises(NoSuchHost):
+                await resolver.resolve("gone.example", 80)
+        assert dns.hits == {"gone.example": 1}
+        await resolver.close()
+
+
+@pytest.mark.parametrize("host", ["nobody.invalid", "a.onion"])
+async def test_names_that_never_exist_are_not_asked_for(host):
+    with DnsServer({host: ["192.0.2.1"]}) as dns:
+        resolver = Resolver([dns.address])
+        with pytest.raises(NoSuchHost):
+            await resolver.resolve(host, 80)
+        assert not dns.hits
+        await resolver.close()
+
+
+async def test_a_server_that_fails_is_asked_again():
+    with DnsServer({"img.example": ["192.0.2.1"]}) as dns:
+        dns.fail_first["img.example"] = 3
+        resolver = Resolver([dns.address])
+        assert await addresses(resolver, "img.example") == ["192.0.2.1"]
+        assert dns.hits["img.example"] == 4
+        await resolver.close()
+
+
+@pytest.mark.parametrize("trouble", [SERVFAIL, REFUSED, SILENT])
+async def test_another_server_is_asked_where_one_gives_no_answer(trouble):
+    names = {f"h{n}.example": [f"192.0.2.{n}"] for n in range(6)}
+    with DnsServer(dict.fromkeys(names, trouble)) as bad, DnsServer(names) as good:
+        resolver = Resolver([bad.address, good.address], patience_s=4)
+        for host, expected in names.items():
+            assert await addresses(resolver, host) == expected
+        await resolver.close()
+
+
+async def test_servers_that_stay_silent_cost_no_more_than_the_patience():
+    with DnsServer({"img.example": SILENT}) as dns:
+        resolver = Resolver([dns.address], patience_s=1)
+        started = time.monotonic()
+        with pytest.raises(NoAnswer):
+            await resolver.resolve("img.example", 80)
+        assert time.monotonic() - started < 2
+        await resolver.close()
+
+
+async def test_an_old_address_is_better_than_none(monkeypatch):
+    with DnsServer({"img.example": ["192.0.2.1"]}) as dns:
+        resolver = Resolver([dns.address], patience_s=8)
+        assert await addresses(resolver, "img.example") == ["192.0.2.1"]
+        known = resolver._known["img.example"]
+        resolver._known["img.example"] = module._Known(known.addresses, 0.0)
+
+        async def trouble(_host):
+            return module._Known((), time.monotonic() + 5, NoAnswer)
+
+        monkeypatch.setattr(resolver, "_look_up", trouble)
+        assert await addresses(resolver, "img.example") == ["192.0.2.1"]
+        await resolver.close()
+
+
+async def test_a_server_that_drops_what_is_too_much_loses_no_name():
+    """It bears four questions at once; 150 names are wanted at the same time."""
+    names = {f"h{n}.example": [f"192.0.2.{n}"] for n in range(150)}
+    with DnsServer(names, delay_s=0.01) as dns:
+        dns.capacity = 8
+        resolver = Resolver([dns.address], patience_s=20)
+        found = await asyncio.gather(
+            *(addresses(resolver, host) for host in names), return_exceptions=True
+        )
+        await resolver.close()
+    assert [each for each in found if isinstance(each, Exception)] == []
+    assert dns.most <= 8
+
+
+async def test_the_gate_narrows_and_widens_within_bounds():
+    gate = Gate(8, narrowest=2, widest=10)
+    for _ in range(5):
+        gate.narrow()
+    assert gate.width == 2
+    for _ in range(200):
+        gate.widen()
+    assert gate.width == 10
+
+
+async def test_no_more_pass_the_gate_than_its_width_and_all_get_through():
+    gate = Gate(3)
+    inside, most, through = 0, 0, 0
+
+    async def one() -> None:
+        nonlocal inside, most, through
+        async with gate.passage():
+            inside += 1
+            most = max(most, inside)
+            await asyncio.sleep(0.001)
+            inside -= 1
+            through += 1
+
+    tasks = [asyncio.create_task(one()) for _ in range(30)]
+    await asyncio.sleep(0)
+    for task in tasks[5:10]:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert (most, through) == (3, 25)
+
+
+async def test_urls_are_fetched_by_names_of_the_servers_asked():
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\npicture"
+    names = {"img.example": ["127.0.0.1"], "silent.example": SILENT}
+    with RawServer({"/a": sends(answer)}) as server, DnsServer(names) as dns:
+        port = server.base_url.rsplit(":", 1)[1]
+        settings = DownloadSettings(
+            allow_private_addresses=True, timeout_s=2, name_servers=(dns.address,)
+        )
+        async with Fetcher(settings) as fetcher:
+            errors = {}
+            for host in ("img", "silent", "gone"):
+                found = await fetcher.fetch(f"http://{host}.example:{port}/a")
+                errors[host] = found.failure.error if isinstance(found, Refused) else None
+            assert errors == {"img": None, "silent": "dns", "gone": "no_such_host"}
+            found = await fetcher.fetch(f"http://localhost:{port}/a")
+            assert found == Fetched(b"picture")
+
+
+@pytest.mark.parametrize("given", ["9.9.9.9", "9.9.9.9:53", "2620:fe::fe", "[2620:fe::fe]:53"])
+def test_name_servers_are_addresses_with_or_without_a_port(given):
+    assert DownloadSettings(name_servers=(given,)).name_servers == (given,)
+
+
+@pytest.mark.parametrize("given", ["dns.example", "9.9.9.9:x", "", "9.9.9:53"])
+def test_what_is_no_name_server_is_refused(given):
+    with pytest.raises(SettingsError, match="--name-server"):
+        DownloadSettings(name_servers=(given,))
+
+
+def test_the_way_to_ipv6_is_looked_for_without_sending(monkeypatch):
+    class Nowhere(socket.socket):
+        def connect(self, _):
+            raise OSError(101, "unreachable")
+
+    monkeypatch.setattr(module.socket, "socket", Nowhere)
+    assert not module._has_ipv6()
