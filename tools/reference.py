@@ -208,5 +208,27 @@ def wrong_input() -> str:
     return "\n" + table(("what is wrong or odd", "", "what is said"), rows) + "\n"
 
 
+def hostile() -> str:
+    """The table of tests/hostile/cases.py, every line of which is a test."""
+    import sys
+    from itertools import groupby
+
+    sys.path.insert(0, ".")
+    from tests.hostile.cases import CASES
+
+    sections = []
+    for group, cases in groupby(CASES, key=lambda case: case.group):
+        rows = [
+            (
+                case.does + ("; also behind redirects" if case.anywhere else ""),
+                f"`{case.error}`" if case.error else "success",
+                (case.message or "").format(timeout="N"),
+            )
+            for case in cases
+        ]
+        sections.append(f"\n## {group}\n\n{table(('the server', 'class', 'recorded'), rows)}")
+    return "".join(sections) + "\n"
+
+
 def _listed(verbs: Sequence[str]) -> str:
     return "refused by " + ", ".join(f"`{verb}`" for verb in verbs)

@@ -16,6 +16,12 @@ _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052
 _NAT64_LOCAL = ipaddress.IPv6Network("64:ff9b:1::/48")  # RFC 8215
 _COMPATIBLE = ipaddress.IPv6Network("::/96")  # IPv4-compatible, RFC 4291, deprecated
 _SITE_LOCAL = ipaddress.IPv6Network("fec0::/10")  # RFC 3879, deprecated
+_DOCUMENTATION = ipaddress.IPv6Network("3fff::/20")  # RFC 9637; not known to every Python
+# Whole, although IANA's registry lets two addresses of the first be public: no picture is there.
+_RESERVED_V4 = (
+    ipaddress.IPv4Network("192.0.0.0/24"),  # protocol assignments, RFC 6890
+    ipaddress.IPv4Network("192.88.99.0/24"),  # relays to 6to4, RFC 7526, deprecated
+)
 
 
 class PrivateAddress(OSError):
@@ -45,8 +51,11 @@ def _is_global(address: Address) -> bool:
             return True  # what it carries decides
         if address.ipv4_mapped is not None:
             return True
-        if address in _SITE_LOCAL or address in _NAT64_LOCAL or address in _COMPATIBLE:
+        refused = (_SITE_LOCAL, _NAT64_LOCAL, _COMPATIBLE, _DOCUMENTATION)
+        if any(address in network for network in refused):
             return False
+    elif any(address in network for network in _RESERVED_V4):
+        return False
     return address.is_global and not address.is_multicast and not address.is_reserved
 
 

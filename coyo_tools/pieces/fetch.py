@@ -306,7 +306,7 @@ async def _body(answer: aiohttp.ClientResponse, max_bytes: int) -> Fetched | Ref
                 return too_large
             chunks.append(chunk)
     except (ConnectionResetError, aiohttp.ClientConnectionError):
-        return Refused(Failure("truncated", "connection lost within the body"))
+        return Refused(Failure("truncated", "fewer bytes than promised"))
     data = b"".join(chunks)
     encoding = answer.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):
@@ -365,6 +365,8 @@ def classify(error: Exception) -> Failure:
 def _reason(error: OSError) -> str:
     import errno
 
+    if isinstance(error, ConnectionResetError):
+        return "reset"  # also where asyncio noticed it, and there is no number
     names = {
         errno.ECONNREFUSED: "refused",
         errno.ECONNRESET: "reset",
@@ -381,5 +383,5 @@ def _payload(error: aiohttp.ClientPayloadError) -> Failure:
     cause = error.__cause__
     broken = (aiohttp.http_exceptions.TransferEncodingError, aiohttp.http_exceptions.BadHttpMessage)
     if isinstance(cause, broken) and "not enough data" not in str(cause).lower():
-        return Failure("protocol", "chunks are broken")
+        return Failure("protocol", "not a sound HTTP answer")
     return Failure("truncated", "fewer bytes than promised")

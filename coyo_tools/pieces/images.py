@@ -47,6 +47,7 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
 _BRANDS = {b"avif": "avif", b"avis": "avif", b"heic": "heic", b"heix": "heic", b"mif1": "heif"}
 _ORIENTATION = 0x0112  # EXIF tag
 _WHOLE_SCALES = (2, 4, 8)  # denominators at which libjpeg decodes smaller
+_MOST_SCANS = 500  # of a JPEG; each may cost a pass over all pixels. Encoders write 10
 _LONGEST_SIDE = {"jpg": 65_500, "webp": 16_383}  # px; libjpeg's and libwebp's own limits
 # Below six decoded pixels a target pixel, DCT scaling is visibly another picture than area
 # averaging (mean PSNR under 42 dB on photographs); from there on it is not.
@@ -108,15 +109,21 @@ def process(data: bytes, settings: DownloadSettings, *, phash: bool = False) -> 
         return Spoiled(Failure("not_an_image", f"begins like {_looks_like(data)}"))
     if kind not in DECODED:
         return Spoiled(Failure("unsupported_format", kind))
+    from PIL import Image
+
     size: tuple[int, int] | None = None
     try:
         image = _open(data, kind)
         size = image.size
         if size[0] * size[1] > settings.max_pixels:
             return Spoiled(Failure("too_many_pixels", f"{size[0]} x {size[1]}"), *size)
+        if kind == "jpeg" and data.count(b"\xff\xda") > _MOST_SCANS:
+            return Spoiled(Failure("corrupt_image", f"jpeg: more than {_MOST_SCANS} scans"), *size)
         made = _make(image, data, kind, settings, phash)
     except MemoryError:
         raise
+    except Image.DecompressionBombError:
+        return Spoiled(Failure("too_many_pixels", "more than Pillow decodes"), *(size or ()))
     except Exception as error:  # noqa: BLE001  a hostile picture makes a decoder raise anything
         failure = Failure("corrupt_image", f"{kind}: {_brief(error)}")
         return Spoiled(failure, *(size or (None, None)))

@@ -54,12 +54,17 @@ async def stays_silent(reader: asyncio.StreamReader, _: asyncio.StreamWriter) ->
 
 
 class RawServer:
-    """Routes by path; `hits` counts requests. `base_url` has no slash at its end."""
+    """Routes by path; `hits` counts requests. `base_url` has no slash at its end.
+
+    port: 0 for a free one.
+    """
 
     base_url: str
 
-    def __init__(self, routes: dict[str, Behaviour]) -> None:
-        self.routes = routes
+    def __init__(
+        self, routes: dict[str, Behaviour], *, address: str = "127.0.0.1", port: int = 0
+    ) -> None:
+        self.routes, self.address, self.port = routes, address, port
         self.hits: Counter[str] = Counter()
 
     def __enter__(self):
@@ -76,8 +81,9 @@ class RawServer:
     async def _run(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         self._tasks: set[asyncio.Task] = set()
-        server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
-        self.base_url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        server = await asyncio.start_server(self._connected, self.address, self.port)
+        host = f"[{self.address}]" if ":" in self.address else self.address
+        self.base_url = f"http://{host}:{server.sockets[0].getsockname()[1]}"
         self._ready.set()
         await self._stop.wait()
         server.close()
@@ -92,9 +98,13 @@ class RawServer:
             request = await reader.readuntil(b"\r\n\r\n")
             path = request.split(b" ", 2)[1].decode()
             self.hits[path] += 1
-            await self.routes[path](reader, writer)
+            await self.route(path)(reader, writer)
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
             self._tasks.discard(task)
             writer.close()
+
+    def route(self, path: str) -> Behaviour:
+        """What is done about a path."""
+        return self.routes[path]
