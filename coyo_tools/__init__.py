@@ -18,6 +18,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from coyo_tools.verbs.census import CensusResult, census
     from coyo_tools.verbs.compare import Comparison, compare
     from coyo_tools.verbs.compare_presets import PresetOverlap, compare_presets
     from coyo_tools.verbs.demo import demo
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from coyo_tools.verbs.stats import StatsResult, stats
     from coyo_tools.verbs.to_datasets import to_datasets
     from coyo_tools.words.config import (
+        CensusSettings,
         CompareSettings,
         DiffSettings,
         DownloadSettings,
@@ -56,6 +58,8 @@ _WHERE = {
     "Difference": "verbs.diff",
     "download": "verbs.download",
     "DownloadResult": "verbs.download",
+    "census": "verbs.census",
+    "CensusResult": "verbs.census",
     "score": "verbs.score",
     "ScoreResult": "verbs.score",
     "compare": "verbs.compare",
@@ -79,6 +83,7 @@ _WHERE = {
     "DiffSettings": "words.config",
     "OverlapSettings": "words.config",
     "PlanSettings": "words.config",
+    "CensusSettings": "words.config",
     "DownloadSettings": "words.config",
     "ScoreSettings": "words.config",
     "CompareSettings": "words.config",
@@ -88,6 +93,8 @@ _WHERE = {
 }
 
 __all__ = [
+    "CensusResult",
+    "CensusSettings",
     "CompareSettings",
     "Comparison",
     "CoyoError",
@@ -110,6 +117,7 @@ __all__ = [
     "ScoreSettings",
     "StatsResult",
     "StatsSettings",
+    "census",
     "compare",
     "compare_presets",
     "demo",

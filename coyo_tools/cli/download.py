@@ -14,7 +14,7 @@ from coyo_tools.cli.options import (
     settings_from,
     settings_options,
 )
-from coyo_tools.words.config import DownloadSettings
+from coyo_tools.words.config import CensusSettings, DownloadSettings, options_of
 from coyo_tools.words.failures import FAILURES
 
 if TYPE_CHECKING:
@@ -30,10 +30,31 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Fetch again the rows of finished shards whose failure may have passed.",
 )
+@click.option(
+    "--census",
+    type=click.IntRange(1),
+    metavar="N",
+    help=options_of(CensusSettings)["urls"].help,
+)
+@click.option(
+    "--census-seed",
+    type=click.IntRange(0),
+    metavar="N",
+    default=CensusSettings().seed,
+    show_default=True,
+    help=options_of(CensusSettings)["seed"].help,
+)
 @overwrite_option
 @json_option
 def command(
-    subset: str, out: str, retry_failed: bool, overwrite: bool, as_json: bool, **values: Any
+    subset: str,
+    out: str,
+    retry_failed: bool,
+    census: int | None,
+    census_seed: int,
+    overwrite: bool,
+    as_json: bool,
+    **values: Any,
 ) -> None:
     """Fetch the images of SUBSET into tar shards, every row accounted for.
 
@@ -41,10 +62,19 @@ def command(
     to go on where it stopped.
 
         coyo download subset -o shards --image-size 256
+
+    With --census, no shards: what came of some urls, and what all of them would come to.
+
+        coyo download subset -o census --census 10000
     """
+    settings = settings_from(DownloadSettings, values)
+    if census is not None:
+        if retry_failed:
+            raise click.UsageError("--retry-failed does not go with --census.")
+        _census(subset, out, CensusSettings(census, census_seed), settings, overwrite, as_json)
+        return
     from coyo_tools.verbs.download import download
 
-    settings = settings_from(DownloadSettings, values)
     result = download(
         subset,
         out,
@@ -57,6 +87,24 @@ def command(
         show.print_json(result.to_dict())
     else:
         tell(result)
+
+
+def _census(
+    subset: str,
+    out: str,
+    wanted: CensusSettings,
+    settings: DownloadSettings,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    from coyo_tools.cli.show_census import tell_census
+    from coyo_tools.verbs.census import census
+
+    result = census(subset, out, wanted, settings, overwrite=overwrite, progress=show.listener())
+    if as_json:
+        show.print_json(result.to_dict())
+    else:
+        tell_census(result)
 
 
 def tell(result: DownloadResult) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,6 +16,7 @@ from coyo_tools.words.progress import Listener, Progress, silent
 
 if TYPE_CHECKING:
     from coyo_tools.machinery.traffic import Fetched
+    from coyo_tools.pieces.clusters import Estimate
 
 
 def print_json(document: Any) -> None:
@@ -98,6 +100,15 @@ def seconds(number: float) -> str:
     if minutes < 60:
         return f"{minutes} min {rest} s"
     return f"{minutes // 60} h {minutes % 60} min"
+
+
+def interval(estimate: Estimate, shown: Callable[[float], str]) -> str:
+    """1.2 GB, or 1.2 GB (1.1 GB to 1.3 GB)."""
+    if estimate.exact:
+        return shown(estimate.value)
+    if math.isinf(estimate.high):
+        return f"{shown(estimate.value)} ({shown(estimate.low)} or more)"
+    return f"{shown(estimate.value)} ({shown(estimate.low)} to {shown(estimate.high)})"
 
 
 def listener() -> Listener:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -166,27 +165,21 @@ def _download(download: Download, counted: bool) -> Iterator[str]:
         return
     assert download.pictures is not None
     assert download.bytes is not None
-    hours = _range(download.hours, _hours) if download.hours else "unknown hours"
-    yield f"{_rows(download.pictures)} pictures, {_range(download.bytes, show.size)}, {hours}"
+    hours = show.interval(download.hours, _hours) if download.hours else "unknown hours"
+    size = show.interval(download.bytes, show.size)
+    yield f"{_rows(download.pictures)} pictures, {size}, {hours}"
     yield f"by the census of {show.count(download.census.urls)} urls in {download.census.place}"
 
 
 def _disk(disk: Disk) -> str:
-    stored = f", {_range(disk.stored, show.size)} of those still there" if disk.stored else ""
+    whole, stored = show.interval(disk.bytes, show.size), ""
+    if disk.stored:
+        stored = f", {show.interval(disk.stored, show.size)} of those still there"
     return (
-        f"{_range(disk.bytes, show.size)} at {disk.image_size} px if every picture is still there"
+        f"{whole} at {disk.image_size} px if every picture is still there"
         f"{stored} ({disk.bytes_per_pixel:.2f} bytes a pixel)"
     )
 
 
 def _hours(hours: float) -> str:
     return show.seconds(3600 * hours)
-
-
-def _range(estimate: Estimate, shown: Callable[[float], str]) -> str:
-    """1.2 GB, or 1.2 GB (1.1 GB to 1.3 GB)."""
-    if estimate.exact:
-        return shown(estimate.value)
-    if math.isinf(estimate.high):
-        return f"{shown(estimate.value)} ({shown(estimate.low)} or more)"
-    return f"{shown(estimate.value)} ({shown(estimate.low)} to {shown(estimate.high)})"

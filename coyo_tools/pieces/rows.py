@@ -43,7 +43,8 @@ class Outcome:
     """What became of one row. Sizes in px. extension, data: of the stored picture.
 
     failure: None for a success. sha256: of the fetched bytes, where there were any. phash: of
-    the fetched original, where it was asked for.
+    the fetched original, where it was asked for. fetched_bytes: of the body, where one was decoded
+    in this run.
     """
 
     failure: Failure | None = None
@@ -55,6 +56,7 @@ class Outcome:
     original_height: int | None = None
     sha256: str | None = None
     phash: str | None = None
+    fetched_bytes: int = 0
 
 
 def key_of(row_id: int) -> str:

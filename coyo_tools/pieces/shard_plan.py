@@ -74,6 +74,20 @@ class Plan:
         size = self.rows_a_shard
         return number * size, min((number + 1) * size, self.rows)
 
+    def rows_in(self, numbers: Sequence[int]) -> int:
+        """Rows of these shards together."""
+        return sum(end - start for start, end in map(self.rows_of, numbers))
+
+
+def as_stream(table: pa.Table) -> bytes:
+    """A table as an arrow IPC stream, in which form a worker is given it."""
+    import pyarrow as pa
+
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return bytes(sink.getvalue().to_pybytes())
+
 
 def _groups(parts: Sequence[source.OpenPart]) -> Iterator[Group]:
     at = 0
@@ -128,10 +142,7 @@ class Reader:
             at += 1
         whole = pa.concat_tables(pieces)
         shaped = rows.to_shard_columns(whole, self._plan.columns, start).combine_chunks()
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, shaped.schema) as writer:
-            writer.write_table(shaped)
-        return bytes(sink.getvalue().to_pybytes())
+        return as_stream(shaped)
 
     def _table(self, at: int) -> pa.Table:
         for old in [number for number in self._held if number < at]:

@@ -48,7 +48,7 @@ class Download:
     """The work over shards. todo: numbers of all shards this run makes, by any worker.
 
     scratch: a local folder that all workers share, in which they leave marks. threads: that
-    decode, in each process.
+    decode, in each process. census: keep what became of the rows, and no pictures.
     """
 
     settings: DownloadSettings
@@ -57,6 +57,7 @@ class Download:
     todo: frozenset[int]
     blocked: BlockList
     threads: int
+    census: bool = False
 
     def __call__(
         self, units: Iterator[ShardUnit], emit: Emit
@@ -195,6 +196,7 @@ class _Line:
             self._work.out,
             with_phash=self._settings.verify_phash,
             careful=careful,
+            census=self._work.census,
         )
 
     async def _connection(self) -> None:
@@ -314,6 +316,7 @@ def _pack(
     else:
         try:
             outcome = outcome_of(result, settings, blocked, shard.careful)
+            outcome = replace(outcome, fetched_bytes=len(result))
         except Exception as error:  # noqa: BLE001  one picture must not end a run of days
             outcome = Outcome(Failure("internal", type(error).__name__))
     return shard.add(row, outcome), outcome

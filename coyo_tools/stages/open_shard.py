@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from coyo_tools.machinery.storage import folder_at
 from coyo_tools.pieces import shards
+from coyo_tools.pieces.census_parts import CensusWriter
 from coyo_tools.pieces.rows import Outcome, Rows
 from coyo_tools.words.failures import FAILURES, SUCCESS
 
@@ -38,7 +39,13 @@ class OpenShard:
     """A shard under way: what is left of it, and which rows wait for which."""
 
     def __init__(
-        self, unit: ShardUnit, out: str, *, with_phash: bool, careful: CarefulDecoder | None
+        self,
+        unit: ShardUnit,
+        out: str,
+        *,
+        with_phash: bool,
+        careful: CarefulDecoder | None,
+        census: bool = False,
     ) -> None:
         import pyarrow as pa
 
@@ -47,7 +54,11 @@ class OpenShard:
         self.rows = Rows(table, with_phash=with_phash)
         suffix = shards.NEXT if unit.again else ""
         folder = folder_at(out)
-        self.writer = shards.ShardWriter(folder, unit.number, self.rows, suffix=suffix)
+        self.writer: shards.ShardWriter | CensusWriter
+        if census:
+            self.writer = CensusWriter(folder, unit.number, self.rows)
+        else:
+            self.writer = shards.ShardWriter(folder, unit.number, self.rows, suffix=suffix)
         self.started_at = time.time()
         self.lock = threading.Lock()
         self.left = len(self.rows)

@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from coyo_tools.machinery import engine
-from coyo_tools.machinery.manifest import MANIFEST, Run, begin, digest_of_ids, tool_versions
-from coyo_tools.machinery.storage import Folder, folder_at, read_bytes
+from coyo_tools.machinery.manifest import MANIFEST, Run, begin, digest_of_ids
+from coyo_tools.machinery.storage import Folder, folder_at
 from coyo_tools.pieces import blocklist, shards, source
 from coyo_tools.pieces.shard_plan import Plan, Reader
 from coyo_tools.stages.download import Download
 from coyo_tools.stages.open_shard import ShardUnit
+from coyo_tools.verbs.fetching import Told, block_list, repeats_of, versions
 from coyo_tools.words.config import DownloadSettings, as_json
-from coyo_tools.words.errors import SchemaError, SourceError
 from coyo_tools.words.failures import FAILURES
-from coyo_tools.words.progress import Listener, Progress, silent
+from coyo_tools.words.progress import Listener, silent
 
 if TYPE_CHECKING:
     import numpy as np
@@ -78,7 +78,7 @@ def download(
     """
     settings = settings or DownloadSettings()
     started = time.monotonic()
-    blocked, inputs = _block_list(settings)
+    blocked, inputs = block_list(settings)
     plan = Plan.of(
         source.find(subset, schema=settings.schema),
         settings.samples_per_shard,
@@ -87,9 +87,7 @@ def download(
     inputs = [part.identity() for part in plan.parts] + inputs
     folder = folder_at(out)
     wanted = as_json(settings)
-    with begin(
-        folder, "download", wanted, inputs, versions=_versions(), overwrite=overwrite
-    ) as run:
+    with begin(folder, "download", wanted, inputs, versions=versions(), overwrite=overwrite) as run:
         every = as_json(settings, result_only=False)
         run.also = lambda: {"settings": {n: v for n, v in every.items() if n not in wanted}}
         if overwrite:
@@ -105,30 +103,6 @@ def download(
             _make(plan, settings, folder, there, again, blocked, progress)
             _finish(run, folder, plan)
         return _result(folder, run.manifest.result, run.manifest.digest, started)
-
-
-def _versions() -> dict[str, str]:
-    from importlib.metadata import version
-
-    return tool_versions() | {name: version(name) for name in ("simplejpeg", "cykooz-resizer")}
-
-
-def _block_list(
-    settings: DownloadSettings,
-) -> tuple[blocklist.BlockList, list[dict[str, Any]]]:
-    """The list and, for the manifest, what it is."""
-    import hashlib
-
-    if settings.block_list is None:
-        return blocklist.BlockList(), []
-    data = read_bytes(settings.block_list)
-    try:
-        found = blocklist.parse(data.decode())
-    except UnicodeDecodeError as error:
-        raise SourceError("is no UTF-8 text", where=settings.block_list) from error
-    name = Path(settings.block_list).name
-    digest = hashlib.sha256(data).hexdigest()
-    return found, [{"name": name, "bytes": len(data), "sha256": digest}]
 
 
 def _forget_rewritten(folder: Folder) -> None:
@@ -166,9 +140,9 @@ def _make(
     todo = sorted({*missing, *again})
     if not todo:
         return
-    repeats = _repeats(plan, progress)
+    repeats = repeats_of(plan, progress)
     processes = min(settings.processes or engine.cores(), len(todo))
-    told = _Told(plan, todo, progress)
+    told = Told("download", plan.rows_in(todo), progress)
     with tempfile.TemporaryDirectory(prefix="coyo-download-") as scratch:
         work = Download(
             settings,
@@ -182,69 +156,6 @@ def _make(
         for _ in engine.run(work, units, processes=processes, on_event=told.hear):
             told.tell()
     told.end()
-
-
-class _Told:
-    """Adds up what the workers tell, and passes it on."""
-
-    def __init__(self, plan: Plan, todo: Sequence[int], listener: Listener) -> None:
-        self._total = sum(end - start for start, end in map(plan.rows_of, todo))
-        self._sum = {"rows": 0, "successes": 0, "bytes": 0}
-        self._listener, self._started = listener, time.monotonic()
-
-    def hear(self, event: Mapping[str, int]) -> None:
-        for name, value in event.items():
-            self._sum[name] += value
-        self.tell()
-
-    def tell(self) -> None:
-        # A worker that died has told of rows that are fetched again.
-        self._send(min(self._sum["rows"], self._total - 1))
-
-    def end(self) -> None:
-        self._send(self._total)
-
-    def _send(self, done: int) -> None:
-        elapsed = max(time.monotonic() - self._started, 1e-9)
-        rate, volume = self._sum["rows"] / elapsed, self._sum["bytes"] / elapsed / 1e6
-        share = self._sum["successes"] / max(1, self._sum["rows"])
-        note = f"{rate:,.0f} rows/s, {volume:,.1f} MB/s, {share:.1%} fetched"
-        numbers = {**self._sum, "rows_per_s": rate, "mb_per_s": volume}
-        self._listener(Progress("download", done, self._total, "rows", note, numbers))
-
-
-def _repeats(plan: Plan, progress: Listener) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Rows whose url an earlier row has, and that row. Raises SchemaError where an id repeats."""
-    from coyo_tools.pieces.repeats import Repeats, hashes
-
-    has_id = "id" in plan.columns
-    names = ["url", "id"] if has_id else ["url"]
-    with Repeats(plan.rows) as urls, Repeats(plan.rows) as ids:
-        for at, group in enumerate(plan.groups):
-            table = plan.read(at, names)
-            urls.add(hashes(table.column("url")))
-            if has_id:
-                column = table.column("id")
-                if column.null_count:
-                    where = plan.parts[group.part].part.url
-                    raise SchemaError("column 'id' has nulls", where=where)
-                ids.add(column.to_numpy().view("uint64"))
-            note = "looking for repeated urls"
-            progress(Progress("download", group.first_row, None, "rows", note))
-        _check_ids(ids.found(), plan)
-        return urls.found()
-
-
-def _check_ids(found: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]], plan: Plan) -> None:
-    again, first = found
-    if len(again):
-        raise SchemaError(
-            f"{len(again):,} rows have the id of an earlier row, the first of them row "
-            f"{int(again[0]):,} that of row {int(first[0]):,}",
-            where=plan.parts[0].part.url,
-            todo="ids name the files in the shards: keep one row of each, or drop the column "
-            "and rows are numbered",
-        )
 
 
 def _units(

@@ -423,6 +423,27 @@ class DownloadSettings:
 
 @documented
 @dataclass(frozen=True)
+class CensusSettings:
+    """How many urls `census` asks, and which."""
+
+    urls: int = option(
+        10_000,
+        "Ask N urls of SUBSET, drawn at random, and say what fetching all of them would come to; "
+        "no shards.",
+        flag="--census",
+        minimum=1,
+        metavar="N",
+    )
+    seed: int = option(
+        0, "Of --census: another seed draws other urls.", flag="--census-seed", minimum=0
+    )
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+
+@documented
+@dataclass(frozen=True)
 class ScoreSettings:
     """Which columns `score` recomputes, and with what."""
 
