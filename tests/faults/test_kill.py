@@ -1,11 +1,13 @@
 """kill -9 at random moments, then the same command: the result is an undisturbed run's.
 
-Five moments a verb, seeded: a number of finished units, and up to 20 ms more. The parent alone
-is killed, as the system's out-of-memory killer would; its workers have to end by themselves.
+Five moments a verb, seeded: a number of finished units, and up to 20 ms more. The parent is
+killed, as the system's out-of-memory killer would; its workers have to end by themselves. For
+`download` twenty more, of which some are of workers.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -93,27 +95,70 @@ def test_filter(tmp_path):
     )
 
 
+def download(source: Path, out: Path, *more: str) -> list[str]:
+    """In twelve shards, by two processes."""
+    options = {"samples-per-shard": 100, "processes": 2, "connections": 8, "image-size": 64}
+    given = [text for name, value in options.items() for text in (f"--{name}", str(value))]
+    return coyo("download", str(source), "-o", str(out), "--allow-private-addresses", *given, *more)
+
+
 def test_download(tmp_path):
     with PictureServer(delay_s=0.02) as server:
         source = write_parts(tmp_path / "metadata", coyo_table(server.urls(1_200)))
-        five_kills(
-            lambda out: coyo(
-                "download",
-                str(source),
-                "-o",
-                str(out),
-                "--allow-private-addresses",
-                "--samples-per-shard",
-                "100",
-                "--processes",
-                "2",
-                "--connections",
-                "8",
-                "--image-size",
-                "64",
-            ),
-            tmp_path,
-        )
+        five_kills(lambda out: download(source, out), tmp_path)
+
+
+KILLS_IN_ALL, KILLS_EACH = 20, 5  # of all folders, of one folder at most
+
+
+def workers(pid: int) -> list[int]:
+    return [int(n) for n in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def kill_again_and_again(command: list[str], out: Path, moments: random.Random) -> dict[str, int]:
+    """Kill parents and workers; a run that goes on without its worker is hit again."""
+    killed = {"parent": 0, "worker": 0}
+    process = None
+    for after_units in sorted(moments.sample(range(11), KILLS_EACH)):
+        while finished_units(out) < after_units or process is None or process.poll() is not None:
+            if process is None or process.poll() is not None:
+                if out.exists() and is_complete(out):
+                    return killed
+                process = subprocess.Popen(
+                    command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+                )
+            while not (out / "manifest.json").exists() or not workers(process.pid):
+                time.sleep(0.001)
+            time.sleep(0.002)
+        time.sleep(moments.uniform(0, 0.1))
+        with contextlib.suppress(OSError, IndexError):
+            if moments.random() < 0.5:
+                os.kill(process.pid, signal.SIGKILL)
+                process.wait(10)
+                killed["parent"] += 1
+            else:
+                os.kill(moments.choice(workers(process.pid)), signal.SIGKILL)
+                killed["worker"] += 1
+    process.kill()
+    process.wait(10)
+    return killed
+
+
+def test_download_with_parents_and_workers_killed_twenty_times(tmp_path):
+    moments = random.Random(20261123)
+    killed = {"parent": 0, "worker": 0}
+    with PictureServer(delay_s=0.02) as server:
+        source = write_parts(tmp_path / "metadata", coyo_table(server.urls(1_200)))
+        whole = tmp_path / "undisturbed"
+        subprocess.run(download(source, whole), stdout=subprocess.DEVNULL, check=True, timeout=120)
+        while sum(killed.values()) < KILLS_IN_ALL:
+            out = tmp_path / f"killed-{sum(killed.values())}"
+            for who, count in kill_again_and_again(download(source, out), out, moments).items():
+                killed[who] += count
+            done = subprocess.run(download(source, out), capture_output=True, timeout=120)
+            assert done.returncode == 0, done.stderr
+            assert fingerprint(out) == fingerprint(whole)
+    assert min(killed.values()) >= 4, killed
 
 
 def test_score(tmp_path):
