@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -115,6 +116,8 @@ def tell(result: DownloadResult) -> None:
         lines.append([error, show.count(count), _share(count, result.rows), meaning])
     lines.append(["all rows", show.count(result.rows), "", ""])
     click.echo(show.table(["outcome", "rows", "share", ""], lines, left=(0, 3)))
+    for line in _drift(result):
+        click.echo(line)
     rate = result.rows / result.seconds if result.seconds else 0.0
     shards = "1 shard" if result.shards == 1 else f"{show.count(result.shards)} shards"
     click.echo(
@@ -122,6 +125,16 @@ def tell(result: DownloadResult) -> None:
         f"{show.size(result.bytes)}, {show.seconds(result.seconds)} ({rate:,.0f} rows/s): "
         f"{result.out}   next: coyo score {result.out} -o scores -c image_phash"
     )
+
+
+def _drift(result: DownloadResult) -> Iterator[str]:
+    if result.drift is None or result.placeholders is None:
+        return
+    kinds = [f"{show.count(rows)} {name}" for name, rows in result.drift.items() if rows]
+    yield f"drift: {', '.join(kinds) or 'no picture'}"
+    if hosts := result.placeholders["hosts"]:
+        named = ", ".join(f"{each['host']} {show.count(each['rows'])}" for each in hosts[:5])
+        yield f"placeholders, listed in _placeholders.parquet: most on {named}"
 
 
 def _share(count: int, rows: int) -> str:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     Run = Array | Path  # int64, ascending; or the .npy file that holds it
 
 CHUNK_ROWS = 1 << 20
+SPILL_ROWS = 4_000_000  # values sorted at once
 
 
 def merged(runs: Sequence[Run], chunk_rows: int = CHUNK_ROWS) -> Iterator[list[Array]]:
@@ -27,6 +28,40 @@ def merged(runs: Sequence[Run], chunk_rows: int = CHUNK_ROWS) -> Iterator[list[A
         limits = [int(c.held[-1]) for c in cursors if c.more]
         bound = min(limits) if limits else None
         yield [cursor.take(bound) for cursor in cursors]
+
+
+class Spill:
+    """Makes runs of what comes in small pieces: `rows` values at a time are sorted and written.
+
+    folder: a temporary one, which has to stay until the runs are merged.
+    """
+
+    def __init__(self, folder: Path, rows: int = SPILL_ROWS) -> None:
+        self._folder, self._rows = folder, rows
+        self._held: list[Array] = []
+        self._count = 0
+        self._written: list[Run] = []
+
+    def add(self, values: Array) -> None:
+        """Further values, int64, in any order."""
+        self._held.append(values)
+        self._count += len(values)
+        if self._count >= self._rows:
+            self._write()
+
+    def runs(self) -> list[Run]:
+        """All of them; nothing may be added later."""
+        if self._held:
+            self._write()
+        return self._written
+
+    def _write(self) -> None:
+        import numpy as np
+
+        path = self._folder / f"{len(self._written)}.npy"
+        np.save(path, np.sort(np.concatenate(self._held)))
+        self._written.append(path)
+        self._held, self._count = [], 0
 
 
 class _Cursor:

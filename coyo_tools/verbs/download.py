@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 from coyo_tools.machinery import engine
 from coyo_tools.machinery.manifest import MANIFEST, Run, begin, digest_of_ids
+from coyo_tools.machinery.sorted_runs import Spill
 from coyo_tools.machinery.storage import Folder, folder_at
-from coyo_tools.pieces import blocklist, shards, source
+from coyo_tools.pieces import blocklist, placeholders, shards, source
 from coyo_tools.pieces.shard_plan import Plan, Reader
 from coyo_tools.stages.download import Download
 from coyo_tools.stages.open_shard import ShardUnit
 from coyo_tools.verbs.fetching import Told, block_list, repeats_of, versions
+from coyo_tools.verbs.placeholders import mark
 from coyo_tools.words.config import DownloadSettings, as_json
 from coyo_tools.words.failures import FAILURES
 from coyo_tools.words.progress import Listener, silent
 
 if TYPE_CHECKING:
     import numpy as np
-
-_IDS_A_RUN = 4_000_000  # ids sorted at once for the digest
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,9 @@ class DownloadResult:
 
     by_status: rows by success, failed_to_download and failed_to_resize. by_error: failed rows
     by class, most frequent first. bytes: of all tars. attempts: 1, and one more for each
-    `retry_failed` that rewrote a shard. seconds: of this call.
+    `retry_failed` that rewrote a shard. seconds: of this call. drift, placeholders: with
+    `verify_phash`, pictures by what became of them, and those that many urls share: rows,
+    pictures, and the hosts and hashes with most of them.
     """
 
     out: str
@@ -48,6 +50,8 @@ class DownloadResult:
     attempts: int
     seconds: float
     digest: str | None
+    drift: Mapping[str, int] | None = None
+    placeholders: Mapping[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
@@ -101,13 +105,13 @@ def download(
             _reopen(run)
         if not run.done or again:
             _make(plan, settings, folder, there, again, blocked, progress)
-            _finish(run, folder, plan)
+            _finish(run, folder, plan, marks=settings.verify_phash)
         return _result(folder, run.manifest.result, run.manifest.digest, started)
 
 
 def _forget_rewritten(folder: Folder) -> None:
     for name in folder.names():
-        if name.endswith(shards.NEXT):
+        if name.endswith(shards.NEXT) or name == placeholders.NAME:
             folder.delete(name)
 
 
@@ -182,8 +186,8 @@ def _units(
             )
 
 
-def _finish(run: Run, folder: Folder, plan: Plan) -> None:
-    """Add up the shards' stats, and write the manifest."""
+def _finish(run: Run, folder: Folder, plan: Plan, *, marks: bool) -> None:
+    """Add up the shards' stats, mark placeholders, and write the manifest."""
     stats = shards.finished(folder)
     files = [
         name
@@ -194,7 +198,9 @@ def _finish(run: Run, folder: Folder, plan: Plan) -> None:
             shards.stats_name(number),
         )
     ]
-    run.finish(_sum(stats, plan), files, _digest(folder, sorted(stats)))
+    marked = mark(folder, sorted(stats)) if marks else {}
+    files += [placeholders.NAME] if marks else []
+    run.finish(_sum(stats, plan) | marked, files, _digest(folder, sorted(stats)))
 
 
 def _sum(stats: Mapping[int, Mapping[str, Any]], plan: Plan) -> dict[str, Any]:
@@ -226,20 +232,11 @@ def _sum(stats: Mapping[int, Mapping[str, Any]], plan: Plan) -> dict[str, Any]:
 
 def _digest(folder: Folder, numbers: Sequence[int]) -> str:
     """Over the ids of the successes."""
-    import numpy as np
-
-    runs: list[Path] = []
     with tempfile.TemporaryDirectory(prefix="coyo-digest-") as scratch:
-        held: list[np.ndarray[Any, Any]] = []
-        for number in [*numbers, None]:
-            if number is not None:
-                held.append(shards.success_ids(folder, number))
-            if held and (number is None or sum(map(len, held)) >= _IDS_A_RUN):
-                path = Path(scratch) / f"{len(runs)}.npy"
-                np.save(path, np.sort(np.concatenate(held)))
-                runs.append(path)
-                held = []
-        return digest_of_ids(runs)
+        spill = Spill(Path(scratch))
+        for number in numbers:
+            spill.add(shards.success_ids(folder, number))
+        return digest_of_ids(spill.runs())
 
 
 def _result(

@@ -390,7 +390,7 @@ class DownloadSettings:
     verify_phash: bool = option(
         False,
         "Hash each fetched original: adds image_phash_now, phash_distance and drift "
-        "(same, drifted, replaced).",
+        "(same, drifted, replaced), and at the end marks placeholders beside the shards.",
     )
     schema: str = option("auto", _SCHEMA_HELP, choices=SCHEMA_CHOICES)
     processes: int | None = option(

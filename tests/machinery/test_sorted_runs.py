@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coyo_tools.machinery.sorted_runs import merged
+from coyo_tools.machinery.sorted_runs import Spill, merged
 
 IDS = st.lists(st.integers(-(2**63), 2**63 - 1), max_size=60)
 NEAR = st.lists(st.integers(0, 9), max_size=60)
@@ -42,3 +42,12 @@ def test_runs_in_files(tmp_path: Path, chunk_rows: int) -> None:
     assert max(sum(map(len, pieces)) for pieces in ranges) <= max(chunk_rows, len(paths))
     for number, run in enumerate(ids):
         assert np.concatenate([pieces[number] for pieces in ranges]).tolist() == run.tolist()
+
+
+def test_what_comes_in_pieces_is_written_in_sorted_runs(tmp_path):
+    spill = Spill(tmp_path, rows=5)
+    for start in (9, 4, -3):
+        spill.add(np.arange(start + 3, start, -1))
+    runs = spill.runs()
+    assert [np.load(run).tolist() for run in runs] == [[5, 6, 7, 10, 11, 12], [-2, -1, 0]]
+    assert Spill(tmp_path).runs() == []

@@ -16,7 +16,15 @@ DRIFT_MEANING = {
     "same": "at most 8 bits from the published hash: the same picture",
     "drifted": "9 to 16 bits: the picture was changed",
     "replaced": "more than 16 bits: another picture is served now",
+    "placeholder": "a picture that many urls share, such as \u201cimage not found\u201d",
     "unknown": "no published hash to compare with",
+}
+_DRIFT_KIND = {
+    "same": "kept",
+    "drifted": "later",
+    "replaced": "dropped",
+    "placeholder": "dropped",
+    "unknown": "gone",
 }
 # Columns worth a line under a picture, and their short names.
 CAPTION_COLUMNS = {
@@ -69,18 +77,24 @@ def _outcome(name: str, meaning: str, rows: int, whole: int, kind: str) -> list[
 
 
 def drift(view: ShardsView) -> Html:
-    """How far the fetched pictures are from those that were published."""
+    """How far the fetched pictures are from those published, and the hosts of placeholders."""
     whole = sum(view.drift.values())
-    kinds = {"same": "kept", "drifted": "later", "replaced": "dropped", "unknown": "gone"}
     rows = [
-        _outcome(name, DRIFT_MEANING[name], view.drift[name], whole, kind)
-        for name, kind in kinds.items()
+        _outcome(name, meaning, view.drift[name], whole, _DRIFT_KIND[name])
+        for name, meaning in DRIFT_MEANING.items()
         if view.drift.get(name)
     ]
     head = ["drift", "pictures", "share"]
-    return tag(
-        "div", table("Fetched pictures against their published hash", head, rows), class_="funnel"
-    )
+    drawn = table("Fetched pictures against their published hash", head, rows)
+    return join([tag("div", drawn, class_="funnel"), *_placeholders(view)])
+
+
+def _placeholders(view: ShardsView) -> list[Html]:
+    rows = [
+        [from_the_web(_short(each["host"], 60)), count(each["rows"])]
+        for each in view.placeholders.get("hosts", ())
+    ]
+    return [table("Hosts with most placeholders", ["host", "pictures"], rows)] if rows else []
 
 
 def gallery(view: GalleryView) -> Html:

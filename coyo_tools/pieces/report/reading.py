@@ -101,18 +101,20 @@ def open_some(output: Output) -> list[OpenPart]:
 
 
 def read_shards(output: Output, max_rows: int) -> ShardsView:
-    """Outcomes of all rows, sizes and drift from a sample of them."""
+    """Outcomes of all rows; sizes, and drift where no manifest has it, from a sample of them."""
     found = evidence.outcomes_of(output)
     successes = found.pop(SUCCESS, 0)
     rows = successes + sum(found.values())
     sizes, drift, read = _sizes_and_drift(open_some(output), rows, max_rows)
+    said = output.manifest.result if output.manifest else {}
     return ShardsView(
         output,
         rows=rows,
         successes=successes,
         errors={name: rows for name, rows in found.items() if rows},
         sizes=sizes,
-        drift=drift,
+        drift=said.get("drift") or drift,
+        placeholders=said.get("placeholders") or {},
         sampled=read,
     )
 

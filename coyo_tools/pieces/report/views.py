@@ -73,7 +73,10 @@ class SubsetView:
 
 @dataclass(frozen=True)
 class ShardsView:
-    """A shard folder. errors: failure class (or img2dataset's message) to rows. drift: likewise."""
+    """A shard folder. errors: failure class (or img2dataset's message) to rows. drift: likewise.
+
+    placeholders: as the manifest has them; empty where it has none.
+    """
 
     output: Output
     rows: int
@@ -81,6 +84,7 @@ class ShardsView:
     errors: Mapping[str, int]
     sizes: tuple[ColumnView, ...]
     drift: Mapping[str, int]
+    placeholders: Mapping[str, Any]
     sampled: str
 
 
