@@ -97,15 +97,18 @@ def _simplejpeg(data: bytes, size: tuple[int, int]) -> np.ndarray[Any, np.dtype[
         if (width, height) != size or colours != "YCbCr" or sampling not in _SAMPLINGS:
             return None
         found: np.ndarray[Any, np.dtype[np.uint8]] = simplejpeg.decode_jpeg(
-            data, "RGBX", buffer=_buffer(4 * width * height)
+            data, "RGBX", buffer=kept_buffer(4 * width * height)
         )
     except ValueError:
         return None
     return found
 
 
-def _buffer(size: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Memory that the thread keeps: fresh pages for every picture cost as much as decoding it."""
+def kept_buffer(size: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Memory that the thread keeps: fresh pages for every picture cost as much as decoding it.
+
+    size: bytes. What lies in it is overwritten by the thread's next use.
+    """
     import numpy as np
 
     kept: np.ndarray[Any, np.dtype[np.uint8]] | None = getattr(_kept, "buffer", None)

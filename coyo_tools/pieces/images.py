@@ -12,10 +12,12 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from coyo_tools.pieces import resize
+from coyo_tools.pieces.decoding import kept_buffer
 from coyo_tools.words.config import DownloadSettings
 from coyo_tools.words.failures import Failure
 
 if TYPE_CHECKING:
+    import numpy as np
     from PIL import Image
 
 # Formats that are decoded, with the Pillow class that reads them. The class is called directly:
@@ -52,6 +54,8 @@ _LONGEST_SIDE = {"jpg": 65_500, "webp": 16_383}  # px; libjpeg's and libwebp's o
 # Below six decoded pixels a target pixel, DCT scaling is visibly another picture than area
 # averaging (mean PSNR under 42 dB on photographs); from there on it is not.
 _DCT_MARGIN = 6.0
+# From this factor on, chroma repeated instead of interpolated is averaged away (1 dB or less).
+_PLAIN_CHROMA_FROM = 1.9
 
 
 @dataclass(frozen=True)
@@ -236,24 +240,39 @@ def _decode(
 def _decode_jpeg(
     data: bytes, size: tuple[int, int], geometry: resize.Geometry | None
 ) -> Image.Image | None:
-    """The fast way; None where this decoder objects, and Pillow is to judge."""
+    """The fast way; None where this decoder objects, and Pillow is to judge.
+
+    The pixels lie in the thread's buffer, until it decodes the next picture.
+    """
     import simplejpeg
     from PIL import Image
 
     width, height = _decoded_size(size, geometry)
     try:
-        array = simplejpeg.decode_jpeg(data, "RGBX", min_width=width, min_height=height)
+        array = simplejpeg.decode_jpeg(
+            data,
+            "RGBX",
+            fastupsample=_shrinks_by(size, geometry) >= _PLAIN_CHROMA_FROM,
+            min_width=width,
+            min_height=height,
+            buffer=kept_buffer(4 * size[0] * size[1]),
+        )
     except ValueError:
         return None
     shape = array.shape[1], array.shape[0]
     return Image.frombuffer("CMYK", shape, array, "raw", "CMYK", 0, 1)
 
 
+def _shrinks_by(size: tuple[int, int], geometry: resize.Geometry | None) -> float:
+    """How many decoded pixels come to one of the target, along the side where they are fewer."""
+    if geometry is None:
+        return 1.0
+    return min(size[0] / geometry.size[0], size[1] / geometry.size[1])
+
+
 def _decoded_size(size: tuple[int, int], geometry: resize.Geometry | None) -> tuple[int, int]:
     """The least size in px that may be decoded without a loss that shows; 0, 0 for the whole."""
-    if geometry is None:
-        return 0, 0
-    factor = min(size[0] / geometry.size[0], size[1] / geometry.size[1])
+    factor = _shrinks_by(size, geometry)
     fitting = [d for d in _WHOLE_SCALES if factor / d >= _DCT_MARGIN]
     if not fitting:
         return 0, 0
@@ -315,13 +334,26 @@ def _encode(image: Image.Image, extension: str, quality: int) -> bytes:
 
 
 def _encode_jpeg(image: Image.Image, quality: int) -> bytes:
-    import numpy as np
     import simplejpeg
 
+    pixels = _as_rgbx(image)
+    return bytes(simplejpeg.encode_jpeg(pixels, max(1, quality), "RGBX", "420"))
+
+
+def _as_rgbx(image: Image.Image) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Pixels of an RGB or CMYK picture, uint8 (height, width, 4): its own memory where that is
+    one piece, which Pillow's is up to 16 MB."""
+    import numpy as np
+    import pyarrow as pa
+
     width, height = image.size
-    order = "RGB" if image.mode == "RGB" else "RGBX"
-    array = np.frombuffer(image.tobytes(), np.uint8).reshape(height, width, len(order))
-    return bytes(simplejpeg.encode_jpeg(array, max(1, quality), order, "420"))
+    try:
+        flat = pa.array(image).flatten().to_numpy()
+    except ValueError:
+        layout = "RGBX" if image.mode == "RGB" else "CMYK"
+        flat = np.frombuffer(image.tobytes("raw", layout), np.uint8)
+    pixels: np.ndarray[Any, np.dtype[np.uint8]] = flat.reshape(height, width, 4)
+    return pixels
 
 
 def _plain_rgb(image: Image.Image) -> Image.Image:
