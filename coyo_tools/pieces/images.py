@@ -191,7 +191,7 @@ def _make(
     geometry = resize.plan(*upright, settings.resize, settings.image_size, settings.only_shrink)
     digest = _phash(data, kind) if phash else None
     if geometry is None and settings.keep_original_bytes and _may_keep(image, kind, turn):
-        image.load()  # nothing that does not decode is stored
+        _decode(image, data, kind, None)  # nothing that does not decode is stored
         return Picture(data, EXTENSIONS[kind], *original, *original, digest)
     pixels = _decode(image, data, kind, geometry if turn == 1 else None)
     pixels = _turned(pixels, turn)

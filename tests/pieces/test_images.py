@@ -305,3 +305,22 @@ def test_no_bytes_whatever_raise(data):
 def test_the_same_bytes_give_the_same_picture():
     data = encoded(quarters((300, 200)), "JPEG", quality=90)
     assert process(data, SMALL) == process(data, SMALL)
+
+
+def test_a_picture_is_untouched_by_the_one_before_in_the_same_memory():
+    alone = encoded(Image.effect_noise((700, 500), 80).convert("RGB"), "JPEG")
+    larger = encoded(Image.effect_noise((900, 800), 80).convert("RGB"), "JPEG")
+    kept = DownloadSettings(image_size=1000)
+    for options in (SMALL, kept):
+        first = process(alone, options)
+        process(larger, options)
+        assert process(alone, options) == first
+
+
+def test_a_picture_beyond_one_block_of_pillows_is_encoded_as_it_is():
+    pixels = np.zeros((2100, 2100, 3), np.uint8)  # 17.6 MB in Pillow's memory
+    pixels[:, 1050:] = (0, 60, 250)
+    made = process(encoded(Image.fromarray(pixels), "PNG"), DownloadSettings(image_size=4000))
+    found = np.asarray(Image.open(io.BytesIO(made.data)), int)
+    assert np.abs(found[:, :1000] - pixels[:, :1000]).max() <= 2
+    assert np.abs(found[:, 1100:] - pixels[:, 1100:]).max() <= 4
