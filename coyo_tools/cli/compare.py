@@ -15,6 +15,7 @@ from coyo_tools.cli.options import (
     settings_from,
     settings_options,
 )
+from coyo_tools.cli.progress_lines import listener
 from coyo_tools.words.config import CompareSettings
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def command(
     from coyo_tools.verbs.compare import compare
 
     settings = settings_from(CompareSettings, values)
-    found = compare(scores, source, out, settings, overwrite=overwrite, progress=show.listener())
+    found = compare(scores, source, out, settings, overwrite=overwrite, progress=listener())
     if as_json:
         show.print_json(found.to_dict())
     else:

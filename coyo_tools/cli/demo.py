@@ -9,6 +9,7 @@ import click
 
 from coyo_tools.cli import show
 from coyo_tools.cli.options import json_option
+from coyo_tools.cli.progress_lines import listener
 
 if TYPE_CHECKING:
     from coyo_tools.verbs.demo import DemoResult, DemoStep
@@ -27,7 +28,7 @@ def command(folder: str, as_json: bool) -> None:
     from coyo_tools.verbs.demo import demo
 
     tell = _silent if as_json else _tell
-    result = demo(folder, progress=show.listener(), tell=tell)
+    result = demo(folder, progress=listener(), tell=tell)
     if as_json:
         show.print_json(result.to_dict())
     else:

@@ -10,6 +10,7 @@ import click
 
 from coyo_tools.cli import show
 from coyo_tools.cli.options import json_option, overwrite_option, settings_from, settings_options
+from coyo_tools.cli.progress_lines import listener
 from coyo_tools.words.config import DiffSettings
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def command(
     from coyo_tools.verbs.diff import diff
 
     settings = settings_from(DiffSettings, values)
-    found = diff(a, b, out, settings, overwrite=overwrite, progress=show.listener())
+    found = diff(a, b, out, settings, overwrite=overwrite, progress=listener())
     if as_json:
         show.print_json(found.to_dict())
     else:

@@ -12,13 +12,16 @@ from coyo_tools.cli.options import (
     json_option,
     out_option,
     overwrite_option,
+    progress_option,
     settings_from,
     settings_options,
 )
+from coyo_tools.cli.progress_lines import listener
 from coyo_tools.words.config import CensusSettings, DownloadSettings, options_of
 from coyo_tools.words.failures import FAILURES
 
 if TYPE_CHECKING:
+    from coyo_tools.verbs.census import CensusResult
     from coyo_tools.verbs.download import DownloadResult
 
 
@@ -46,6 +49,7 @@ if TYPE_CHECKING:
     help=options_of(CensusSettings)["seed"].help,
 )
 @overwrite_option
+@progress_option
 @json_option
 def command(
     subset: str,
@@ -54,6 +58,7 @@ def command(
     census: int | None,
     census_seed: int,
     overwrite: bool,
+    progress_kind: str,
     as_json: bool,
     **values: Any,
 ) -> None:
@@ -72,7 +77,13 @@ def command(
     if census is not None:
         if retry_failed:
             raise click.UsageError("--retry-failed does not go with --census.")
-        _census(subset, out, CensusSettings(census, census_seed), settings, overwrite, as_json)
+        from coyo_tools.verbs import census as verb
+
+        wanted = CensusSettings(census, census_seed)
+        heard = listener(progress_kind)
+        _tell_census(
+            verb.census(subset, out, wanted, settings, overwrite=overwrite, progress=heard), as_json
+        )
         return
     from coyo_tools.verbs.download import download
 
@@ -82,7 +93,7 @@ def command(
         settings,
         overwrite=overwrite,
         retry_failed=retry_failed,
-        progress=show.listener(),
+        progress=listener(progress_kind),
     )
     if as_json:
         show.print_json(result.to_dict())
@@ -90,18 +101,9 @@ def command(
         tell(result)
 
 
-def _census(
-    subset: str,
-    out: str,
-    wanted: CensusSettings,
-    settings: DownloadSettings,
-    overwrite: bool,
-    as_json: bool,
-) -> None:
+def _tell_census(result: CensusResult, as_json: bool) -> None:
     from coyo_tools.cli.show_census import tell_census
-    from coyo_tools.verbs.census import census
 
-    result = census(subset, out, wanted, settings, overwrite=overwrite, progress=show.listener())
     if as_json:
         show.print_json(result.to_dict())
     else:

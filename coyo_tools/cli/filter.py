@@ -12,15 +12,18 @@ from coyo_tools.cli import show
 from coyo_tools.cli.options import (
     json_option,
     overwrite_option,
+    progress_option,
     settings_from,
     settings_options,
     source_argument,
 )
+from coyo_tools.cli.progress_lines import listener
 from coyo_tools.cli.rule_options import RuleCommand, rule_options, rules_given, source_given
 from coyo_tools.words.config import DEFAULT_SOURCE, FilterSettings, PlanSettings, options_of
 
 if TYPE_CHECKING:
     from coyo_tools.verbs.filter import FilterResult
+    from coyo_tools.words.progress import Listener
 
 
 @click.command(name="filter", cls=RuleCommand)
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
 @settings_options(FilterSettings)
 @settings_options(PlanSettings)
 @overwrite_option
+@progress_option
 @json_option
 @click.pass_context
 def command(
@@ -50,6 +54,7 @@ def command(
     out: str | None,
     only_plan: bool,
     overwrite: bool,
+    progress_kind: str,
     as_json: bool,
     **values: Any,
 ) -> None:
@@ -64,12 +69,16 @@ def command(
     settings = replace(settings_from(FilterSettings, values), rules=rules_given(ctx))
     place = source or source_given(settings.rules) or DEFAULT_SOURCE
     if only_plan:
-        _plan(place, settings, settings_from(PlanSettings, values), as_json)
+        _plan(
+            place, settings, settings_from(PlanSettings, values), listener(progress_kind), as_json
+        )
         return
     _check(ctx, out)
     from coyo_tools.verbs.filter import filter
 
-    result = filter(place, out or "", settings, overwrite=overwrite, progress=show.listener())
+    result = filter(
+        place, out or "", settings, overwrite=overwrite, progress=listener(progress_kind)
+    )
     if as_json:
         show.print_json(result.to_dict())
     else:
@@ -86,11 +95,17 @@ def _check(ctx: click.Context, out: str | None) -> None:
         raise click.UsageError("Missing option '-o' / '--out', or --plan.")
 
 
-def _plan(source: str, settings: FilterSettings, wanted: PlanSettings, as_json: bool) -> None:
+def _plan(
+    source: str,
+    settings: FilterSettings,
+    wanted: PlanSettings,
+    progress: Listener,
+    as_json: bool,
+) -> None:
     from coyo_tools.cli.show_plan import tell_plan
     from coyo_tools.verbs.plan import plan
 
-    result = plan(source, settings, wanted, progress=show.listener())
+    result = plan(source, settings, wanted, progress=progress)
     if as_json:
         show.print_json(result.to_dict())
     else:

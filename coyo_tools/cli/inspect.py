@@ -8,6 +8,7 @@ import click
 
 from coyo_tools.cli import show
 from coyo_tools.cli.options import json_option, source_argument
+from coyo_tools.cli.progress_lines import listener
 from coyo_tools.words.config import DEFAULT_SOURCE, SCHEMA_CHOICES
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def command(
     from coyo_tools.verbs.inspect import inspect
 
     result = inspect(
-        source or DEFAULT_SOURCE, schema=schema, limit_files=limit_files, progress=show.listener()
+        source or DEFAULT_SOURCE, schema=schema, limit_files=limit_files, progress=listener()
     )
     if as_json:
         show.print_json(result.to_dict())

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from coyo_tools.cli.progress_lines import KINDS
 from coyo_tools.words.config import Option, options_of
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -22,6 +23,15 @@ overwrite_option = click.option(
 )
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print the result as one JSON document."
+)
+progress_option = click.option(
+    "--progress",
+    "progress_kind",
+    type=click.Choice(KINDS),
+    default="auto",
+    show_default=True,
+    help="On stderr. auto: redrawn on a terminal, else plain; plain: a line a minute; json: an "
+    "object a line, about one a second.",
 )
 
 

@@ -11,6 +11,7 @@ import click
 
 from coyo_tools.cli import show
 from coyo_tools.cli.options import json_option, settings_from, settings_options
+from coyo_tools.cli.progress_lines import listener
 from coyo_tools.words.config import DEFAULT_SOURCE, OverlapSettings
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def compare(presets: Sequence[str], as_json: bool, **values: Any) -> None:
 
     names, source = _told_apart(presets)
     settings = settings_from(OverlapSettings, values)
-    found = compare_presets(names, source, settings, progress=show.listener())
+    found = compare_presets(names, source, settings, progress=listener())
     if as_json:
         show.print_json(found.to_dict())
     else:

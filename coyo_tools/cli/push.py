@@ -8,6 +8,7 @@ import click
 
 from coyo_tools.cli import show
 from coyo_tools.cli.options import json_option, settings_from, settings_options
+from coyo_tools.cli.progress_lines import listener
 from coyo_tools.words.config import PushSettings
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def command(
         settings_from(PushSettings, values),
         dry_run=dry_run,
         overwrite=overwrite,
-        progress=show.listener(),
+        progress=listener(),
     )
     if as_json:
         show.print_json(result.to_dict())

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from coyo_tools.cli.options import json_option, settings_from, settings_options
-from coyo_tools.cli.show import listener, print_json, size
+from coyo_tools.cli.progress_lines import listener
+from coyo_tools.cli.show import print_json, size
 from coyo_tools.words.config import ReportSettings
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ import click
 
 from coyo_tools.cli import show
 from coyo_tools.cli.options import json_option, overwrite_option
+from coyo_tools.cli.progress_lines import listener
 
 if TYPE_CHECKING:
     from coyo_tools.verbs.run import RunStep
@@ -42,7 +43,7 @@ def command(
         out,
         source=source,
         overwrite=overwrite,
-        progress=show.listener(),
+        progress=listener(),
         tell=_silent if as_json else _tell,
     )
     if as_json:

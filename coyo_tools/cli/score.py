@@ -10,9 +10,11 @@ from coyo_tools.cli import show
 from coyo_tools.cli.options import (
     json_option,
     overwrite_option,
+    progress_option,
     settings_from,
     settings_options,
 )
+from coyo_tools.cli.progress_lines import listener
 from coyo_tools.words.config import ScoreSettings
 
 if TYPE_CHECKING:
@@ -25,12 +27,14 @@ if TYPE_CHECKING:
 @settings_options(ScoreSettings)
 @click.option("--list", "list_columns", is_flag=True, help="Print every column and stop.")
 @overwrite_option
+@progress_option
 @json_option
 def command(
     input: str | None,
     out: str | None,
     list_columns: bool,
     overwrite: bool,
+    progress_kind: str,
     as_json: bool,
     **values: Any,
 ) -> None:
@@ -51,7 +55,7 @@ def command(
     from coyo_tools.verbs.score import score
 
     settings = settings_from(ScoreSettings, values)
-    result = score(input, out, settings, overwrite=overwrite, progress=show.listener())
+    result = score(input, out, settings, overwrite=overwrite, progress=listener(progress_kind))
     if as_json:
         show.print_json(result.to_dict())
     else:

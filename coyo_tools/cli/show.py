@@ -1,4 +1,4 @@
-"""What a person sees: aligned tables on stdout, a progress line on a terminal's stderr."""
+"""What a person sees on stdout: aligned tables, figures with their units, JSON."""
 
 from __future__ import annotations
 
@@ -6,13 +6,10 @@ import json
 import math
 import shutil
 import sys
-import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
-
-from coyo_tools.words.progress import Listener, Progress, silent
 
 if TYPE_CHECKING:
     from coyo_tools.machinery.traffic import Fetched
@@ -109,33 +106,3 @@ def interval(estimate: Estimate, shown: Callable[[float], str]) -> str:
     if math.isinf(estimate.high):
         return f"{shown(estimate.value)} ({shown(estimate.low)} or more)"
     return f"{shown(estimate.value)} ({shown(estimate.low)} to {shown(estimate.high)})"
-
-
-def listener() -> Listener:
-    """A progress line where stderr is a terminal, silence elsewhere."""
-    return _Line() if sys.stderr.isatty() else silent
-
-
-class _Line:
-    """One line, redrawn at most ten times a second, gone at the end."""
-
-    def __init__(self) -> None:
-        self._started = time.monotonic()
-        self._drawn = 0.0
-
-    def __call__(self, step: Progress) -> None:
-        now = time.monotonic()
-        finished = step.total is not None and step.done >= step.total
-        if now - self._drawn < 0.1 and not finished:
-            return
-        self._drawn = now
-        text = "" if finished else self._text(step, now - self._started)
-        click.echo(f"\r\x1b[K{text}", nl=False, err=True)
-
-    def _text(self, step: Progress, elapsed: float) -> str:
-        of = f" of {step.total:,}" if step.total else ""
-        left = ""
-        if step.total and step.done:
-            left = f"  {seconds(elapsed * (step.total - step.done) / step.done)} left"
-        note = f"  {step.note}" if step.note else ""
-        return f"{step.verb}: {step.done:,}{of} {step.unit}{left}{note}"[:118]

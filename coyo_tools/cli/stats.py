@@ -15,6 +15,7 @@ from coyo_tools.cli.options import (
     settings_options,
     source_argument,
 )
+from coyo_tools.cli.progress_lines import listener
 from coyo_tools.words.config import DEFAULT_SOURCE, StatsSettings
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def command(
         settings,
         keep=keep,
         overwrite=overwrite,
-        progress=show.listener(),
+        progress=listener(),
     )
     if as_json:
         show.print_json(result.to_dict())

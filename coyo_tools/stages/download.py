@@ -24,6 +24,7 @@ from coyo_tools.machinery.storage import folder_at
 from coyo_tools.pieces import shards
 from coyo_tools.pieces.blocklist import BlockList
 from coyo_tools.pieces.rows import Outcome
+from coyo_tools.pieces.tally import Tally
 from coyo_tools.stages.open_shard import OpenShard, ShardUnit
 from coyo_tools.words.config import DownloadSettings
 from coyo_tools.words.errors import CoyoError
@@ -31,6 +32,7 @@ from coyo_tools.words.failures import FAILURES, Failure
 
 if TYPE_CHECKING:
     from coyo_tools.pieces.careful import CarefulDecoder
+    from coyo_tools.pieces.fetch import Fetched, Fetcher, Refused
     from coyo_tools.pieces.hosts import HostQueue
 
 OPEN_SHARDS = 8  # a worker's shards under way at once; more than one only for stragglers
@@ -88,6 +90,21 @@ class _Job:
     tries: int = 0
 
 
+class _Timed:
+    """A fetcher, and how long each host takes."""
+
+    def __init__(self, fetcher: Fetcher, tally: Tally) -> None:
+        self._fetcher, self._tally = fetcher, tally
+
+    async def fetch(self, url: str | None) -> Fetched | Refused:
+        """As the fetcher does it."""
+        started = time.monotonic()
+        try:
+            return await self._fetcher.fetch(url)
+        finally:
+            self._tally.asked(host_of(url), time.monotonic() - started)
+
+
 class _Line:
     """One worker's loop: a feeder, connections, and threads for pixels."""
 
@@ -96,7 +113,7 @@ class _Line:
     ) -> None:
         self._work, self._settings = work, work.settings
         self._units, self._emit, self._give = units, emit, give
-        self._told = {"rows": 0, "successes": 0, "bytes": 0}
+        self._tally = Tally()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._main: asyncio.Task[None] | None = None
         self._open = 0
@@ -137,7 +154,8 @@ class _Line:
         self._asking = ThreadPoolExecutor(1, thread_name_prefix="units")
         self._careful: CarefulDecoder | None = None
         try:
-            async with Fetcher(self._settings, self._work.blocked) as self._fetcher:
+            async with Fetcher(self._settings, self._work.blocked) as fetcher:
+                self._fetcher = _Timed(fetcher, self._tally)
                 await self._all_tasks()
         finally:
             self._end()
@@ -234,9 +252,8 @@ class _Line:
         rows, outcome = await loop.run_in_executor(
             self._decoders, partial(_pack, shard, row, result, self._settings, self._work.blocked)
         )
-        self._told["rows"] += rows
-        self._told["successes"] += rows if outcome.failure is None else 0
-        self._told["bytes"] += len(result) if isinstance(result, bytes) else 0
+        error = outcome.failure.error if outcome.failure else None
+        self._tally.add(rows, error, outcome.fetched_bytes)
         await self._finish_if_done(shard)
 
     async def _finish_if_done(self, shard: OpenShard) -> None:
@@ -281,9 +298,8 @@ class _Line:
             self._tell_now()
 
     def _tell_now(self) -> None:
-        if any(self._told.values()):
-            self._emit(self._told)
-            self._told = dict.fromkeys(self._told, 0)
+        if (news := self._tally.take()) is not None:
+            self._emit(news)
 
 
 def host_of(url: str | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter, deque
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,10 @@ from coyo_tools.words.progress import Listener, Progress
 
 if TYPE_CHECKING:
     import numpy as np
+
+_HOSTS_HELD = 10_000  # beyond so many, the half that cost least time so far is forgotten
+_NAMED = 10  # failure classes and hosts told
+_RECENT_S = 60.0
 
 
 def versions() -> dict[str, str]:
@@ -43,17 +48,26 @@ def block_list(
 
 
 class Told:
-    """Adds up what the workers tell, and passes it on. total: rows to come."""
+    """Adds up what the workers tell (see `Tally.take`), and passes it on. total: rows to come."""
 
     def __init__(self, verb: str, total: int, listener: Listener) -> None:
         self._verb, self._total = verb, total
         self._sum = {"rows": 0, "successes": 0, "bytes": 0}
-        self._listener, self._started = listener, time.monotonic()
+        self._errors: Counter[str] = Counter()
+        self._hosts: dict[str, tuple[int, float]] = {}
+        self._listener = listener
+        self._recent = deque([(time.monotonic(), tuple(self._sum.values()))])
 
-    def hear(self, event: Mapping[str, int]) -> None:
+    def hear(self, event: Mapping[str, Any]) -> None:
         """One worker's news."""
-        for name, value in event.items():
-            self._sum[name] += value
+        for name in self._sum:
+            self._sum[name] += event[name]
+        self._errors.update(event["errors"])
+        for host, (times, seconds) in event["hosts"].items():
+            before = self._hosts.get(host, (0, 0.0))
+            self._hosts[host] = before[0] + times, before[1] + seconds
+        if len(self._hosts) > _HOSTS_HELD:
+            self._hosts = dict(self._costly(_HOSTS_HELD // 2))
         self.tell()
 
     def tell(self) -> None:
@@ -65,13 +79,37 @@ class Told:
         """All is done."""
         self._send(self._total)
 
+    def _costly(self, most: int) -> list[tuple[str, tuple[int, float]]]:
+        """The hosts that cost most time, and those alone."""
+        return sorted(self._hosts.items(), key=lambda item: (-item[1][1], item[0]))[:most]
+
+    def _rates(self) -> dict[str, float]:
+        """Rows, pictures and megabytes a second, over the last minute."""
+        now, sums = time.monotonic(), tuple(self._sum.values())
+        if now - self._recent[-1][0] >= 1:
+            self._recent.append((now, sums))
+        while len(self._recent) > 2 and now - self._recent[1][0] >= _RECENT_S:
+            self._recent.popleft()
+        then, before = self._recent[0]
+        elapsed = max(now - then, 1e-9)
+        rows, successes, size = ((b - a) / elapsed for a, b in zip(before, sums, strict=True))
+        return {"rows_per_s": rows, "images_per_s": successes, "mb_per_s": size / 1e6}
+
     def _send(self, done: int) -> None:
-        elapsed = max(time.monotonic() - self._started, 1e-9)
-        rate, volume = self._sum["rows"] / elapsed, self._sum["bytes"] / elapsed / 1e6
+        rates = self._rates()
         share = self._sum["successes"] / max(1, self._sum["rows"])
-        note = f"{rate:,.0f} rows/s, {volume:,.1f} MB/s, {share:.1%} fetched"
-        numbers = {**self._sum, "rows_per_s": rate, "mb_per_s": volume}
-        self._listener(Progress(self._verb, done, self._total, "rows", note, numbers))
+        note = (
+            f"{rates['rows_per_s']:,.0f} rows/s, {rates['images_per_s']:,.0f} images/s, "
+            f"{rates['mb_per_s']:,.1f} MB/s, {share:.1%} fetched"
+        )
+        errors = sorted(self._errors.items(), key=lambda item: (-item[1], item[0]))
+        slowest = [(host, took / times) for host, (times, took) in self._costly(_NAMED)]
+        tops: dict[str, list[tuple[str, float]]] = {
+            "errors": [(name, float(rows)) for name, rows in errors[:_NAMED]],
+            "slowest_hosts": slowest,
+        }
+        counts = {**self._sum, **rates}
+        self._listener(Progress(self._verb, done, self._total, "rows", note, counts, tops))
 
 
 def repeats_of(plan: Plan, progress: Listener) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
