@@ -225,10 +225,22 @@ def figures(table: pa.Table, hosts: Sequence[str], spans: Sequence[tuple[float, 
 
 
 def _drift(table: pa.Table) -> dict[str, int] | None:
+    """Pictures by drift, most frequent first, placeholders among the urls asked told apart."""
+    from coyo_tools.pieces import placeholders
+
     if "drift" not in table.column_names:
         return None
-    pairs = zip(table.column("status").to_pylist(), table.column("drift").to_pylist(), strict=True)
-    found = Counter(drift or "unknown" for status, drift in pairs if status == SUCCESS)
+    marked = [False] * table.num_rows
+    if "image_phash" in table.column_names:
+        evidence = placeholders.Evidence()
+        evidence.add_rows(table, placeholders.may_be(table))
+        marked = placeholders.is_marked(table, evidence.found()).tolist()
+    columns = (table.column("status").to_pylist(), table.column("drift").to_pylist(), marked)
+    found = Counter(
+        placeholders.PLACEHOLDER if is_one else drift or "unknown"
+        for status, drift, is_one in zip(*columns, strict=True)
+        if status == SUCCESS
+    )
     return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
 
 

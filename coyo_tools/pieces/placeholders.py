@@ -42,9 +42,22 @@ class Evidence:
         if all(url != u and (then ^ t).bit_count() > DRIFTED_AT_MOST for t, u in rows):
             rows.append((then, url))
 
-    def found(self) -> set[int]:
-        """The hashes of placeholders."""
-        return {now for now, rows in self._counted.items() if len(rows) == LEAST}
+    def add_rows(self, table: pa.Table, rows: np.ndarray[Any, Any]) -> None:
+        """These rows, bool, of a table that has `COLUMNS`; see `may_be`."""
+        import numpy as np
+
+        chosen = np.flatnonzero(rows)
+        now = now_of(table)[chosen].tolist()
+        found = table.select(["image_phash", "url"]).take(chosen).to_pylist()
+        for each, row in zip(now, found, strict=True):
+            self.add(each, row["image_phash"], row["url"])
+
+    def found(self) -> np.ndarray[Any, Any]:
+        """The hashes of placeholders, uint64, ascending."""
+        import numpy as np
+
+        hashes = [now for now, rows in self._counted.items() if len(rows) == LEAST]
+        return np.array(sorted(hashes), np.uint64)
 
 
 def now_of(table: pa.Table) -> np.ndarray[Any, Any]:

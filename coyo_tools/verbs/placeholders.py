@@ -98,11 +98,8 @@ def _proven(
     evidence = placeholders.Evidence()
     for table in _tables(folder, numbers if len(suspects) else ()):
         now = placeholders.now_of(table)
-        chosen = np.flatnonzero(placeholders.may_be(table) & np.isin(now, suspects))
-        columns = table.select(["image_phash", "url"]).take(chosen).to_pylist()
-        for at, row in zip(chosen.tolist(), columns, strict=True):
-            evidence.add(int(now[at]), row["image_phash"], row["url"])
-    return np.array(sorted(evidence.found()), np.uint64)
+        evidence.add_rows(table, placeholders.may_be(table) & np.isin(now, suspects))
+    return evidence.found()
 
 
 def _write(

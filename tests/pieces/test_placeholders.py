@@ -18,7 +18,7 @@ def found(rows) -> set[int]:
     evidence = Evidence()
     for now, published, url in rows:
         evidence.add(now, published, url)
-    return evidence.found()
+    return set(evidence.found().tolist())
 
 
 def test_three_urls_whose_pictures_were_different_ones():

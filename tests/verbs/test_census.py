@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import time
 from collections import Counter
 
 import pyarrow as pa
@@ -121,6 +124,27 @@ def test_interrupted_it_asks_what_is_missing(tmp_path):
             download(tmp_path / "in", tmp_path / "c", settings())
         census(tmp_path / "in", tmp_path / "c", CensusSettings(5), settings(), overwrite=True)
         assert asked(tmp_path / "c").num_rows == 5
+
+
+def test_killed_it_goes_on(tmp_path):
+    with PictureServer(delay_s=0.02) as slow:
+        write_parts(tmp_path / "in", coyo_table(slow.urls(700)), parts=1)
+        line = [sys.executable, "-m", "coyo_tools", "download", str(tmp_path / "in"), "-o",
+                str(tmp_path / "c"), "--census", "700", "--allow-private-addresses",
+                "--processes", "1", "--connections", "4"]  # fmt: skip
+        with subprocess.Popen(line, stderr=subprocess.PIPE) as running:
+            for _ in range(600):
+                if (tmp_path / "c/00000_stats.json").exists():
+                    break
+                time.sleep(0.05)
+            running.kill()
+        assert not (tmp_path / "c/census.json").exists()
+        done = subprocess.run([*line, "--json"], capture_output=True, check=True)
+    said = json.loads(done.stdout)
+    assert said["urls"] == sum(said["outcomes"].values()) == 700
+    assert said["outcomes"] == {"success": 602, "http_404": 70, "not_an_image": 28}
+    first = json.loads((tmp_path / "c/00000_stats.json").read_text())
+    assert said["seconds"] >= first["duration"]
 
 
 def test_opt_outs_are_honoured_and_counted(tmp_path):

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from coyo_tools.pieces.source import find
+from coyo_tools.verbs.census import census
 from coyo_tools.verbs.download import download
 from coyo_tools.verbs.report import report
 from tests.servers.pictures import picture
@@ -95,6 +96,13 @@ def test_a_run_that_begins_anew_without_hashes_leaves_no_old_marks(tmp_path):
     assert plain.drift is None
     assert plain.placeholders is None
     assert not (tmp_path / "out/_placeholders.parquet").exists()
+
+
+def test_a_census_tells_them_apart_too(tmp_path):
+    with serve() as server:
+        write_parts(tmp_path / "in", metadata(server), parts=1)
+        found = census(tmp_path / "in", tmp_path / "c", None, settings(verify_phash=True))
+    assert found.figures.drift == {"same": ROWS - 12, "placeholder": 12}
 
 
 def test_fewer_than_three_urls_are_replaced_and_no_more(tmp_path):
