@@ -234,6 +234,26 @@ def scatter(pairs: Sequence[tuple[float, float]], said: str, x_name: str, y_name
     return _svg(side, side, said, parts, class_="scatter")
 
 
+def curve(points: Sequence[tuple[float, float]], said: str, x_name: str, y_name: str) -> Html:
+    """A line through points in the order of x, over a y axis from nothing. At least two points."""
+    width, height = 640.0, 240.0
+    peak = max(y for _, y in points)
+    frame = _Frame(46, 8, width - 60, height - 46, (points[0][0], points[-1][0]), (0, peak * 1.1))
+    path = "L".join(f"{number(frame.at_x(x))} {number(frame.at_y(y))}" for x, y in points)
+    parts = [
+        rect(frame.left, frame.top, frame.width, frame.height, "plot"),
+        tag("path", d=f"M{path}", class_="curve"),
+        *_x_axis(frame),
+        *(
+            label(frame.left - 5, frame.at_y(v) + 3.5, tick(v), "tick", "end")
+            for v in nice_ticks(*frame.y)
+        ),
+        label((frame.left + frame.right) / 2, height - 4, x_name, "name"),
+        label(4, frame.top + 10, y_name, "name", "start"),
+    ]
+    return _svg(width, height, said, parts, class_="curve-chart")
+
+
 def flow(amounts: Sequence[float], said: str) -> Html:
     """A band that narrows from amount to amount, each holding an equal stretch of the width."""
     width, height = 1000.0, 84.0
