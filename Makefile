@@ -11,10 +11,10 @@ ALL := .venv/.all
 export NO_ALBUMENTATIONS_UPDATE := 1# img2dataset's albumentations asks the network at import
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-all check format test test-fast docs demo bench constraints clean
+.PHONY: help setup setup-all check format test test-fast docs demo bench bench-download soak constraints clean
 
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
 setup: $(CORE) ## Install the light core into .venv: filter, download, demo (no torch)
 
@@ -46,6 +46,12 @@ docs: $(ALL) ## Write the generated parts of docs/*.md anew
 
 bench: $(ALL) ## Run every benchmark; figures go to benchmarks/RESULTS.md
 	set -e; for script in benchmarks/bench_*.py; do $(BIN)/python $$script; done
+
+bench-download: $(ALL) ## Time the downloader beside img2dataset on a local nginx, 4,000 urls
+	$(BIN)/python benchmarks/bench_download.py
+
+soak: $(ALL) ## Download 100,000 small pictures and draw the memory it takes (docs/images/soak.svg)
+	$(BIN)/python benchmarks/soak.py
 
 constraints: $(ALL) ## Write constraints.txt from what is installed in .venv
 	$(BIN)/python -m pip install --quiet --no-deps -e .

@@ -141,6 +141,19 @@ def _without(env: Mapping[str, str], name: str) -> dict[str, str]:
     return {key: value for key, value in env.items() if key != name}
 
 
+def family(pid: int) -> list[int]:
+    """A process and all that descend from it, in whatever session they are (Linux)."""
+    parents = {}
+    for folder in Path("/proc").iterdir():
+        with contextlib.suppress(OSError, ValueError):
+            stat = (folder / "stat").read_text()
+            parents[int(folder.name)] = int(stat.rpartition(")")[2].split()[1])
+    found = [pid]
+    for each in found:  # grows while it is read
+        found += [child for child, parent in parents.items() if parent == each]
+    return found
+
+
 # The kernel counts to a new process the memory of the one that starts it, until it has become
 # its own program: so a small interpreter starts the command, not whoever runs the benchmark.
 _LAUNCHER = """

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import io
 import multiprocessing
 import os
@@ -183,15 +184,12 @@ def run(subset: Path, out: Path, limit_s: float) -> list[tuple[float, float]]:
     return samples
 
 
-def resident_mb(session: int) -> float:
-    """Summed over the processes of a session; pages they share are counted for each."""
+def resident_mb(pid: int) -> float:
+    """Summed over a process and its descendants; pages they share are counted for each."""
     pages = 0
-    for folder in Path("/proc").iterdir():
-        try:
-            if folder.name.isdigit() and os.getsid(int(folder.name)) == session:
-                pages += int((folder / "statm").read_text().split()[1])
-        except OSError:
-            continue  # it has ended
+    for each in harness.family(pid):
+        with contextlib.suppress(OSError):  # it has ended
+            pages += int(Path(f"/proc/{each}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
