@@ -136,7 +136,7 @@ def _drift(result: DownloadResult) -> Iterator[str]:
     yield f"drift: {', '.join(kinds) or 'no picture'}"
     if hosts := result.placeholders["hosts"]:
         named = ", ".join(f"{each['host']} {show.count(each['rows'])}" for each in hosts[:5])
-        yield f"placeholders, listed in _placeholders.parquet: most on {named}"
+        yield f"placeholders, listed in placeholders.pq: most on {named}"
 
 
 def _share(count: int, rows: int) -> str:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 LEAST = 3
 PLACEHOLDER = "placeholder"
-NAME = "_placeholders.parquet"  # readers of folders of parquet pass over names that begin with _
+# Parquet, but not called so: `*.parquet` goes on to match the shards' tables alone.
+NAME = "placeholders.pq"
 COLUMNS = ("id", "key", "url", "status", "sha256", "image_phash_now", "drift", "image_phash")
 
 

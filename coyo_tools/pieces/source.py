@@ -268,7 +268,7 @@ def _as_listed(
     url: str, found: Mapping[str, tuple[str, Any]], manifest: Manifest
 ) -> dict[str, Any]:
     """The files the manifest lists, by path. A part that has gone is no reason to go on without."""
-    listed = [name for name in manifest.files if _is_data(name, "")]
+    listed = [name for name in manifest.files if name.endswith(".parquet")]
     for name in listed:
         if name not in found:
             raise SourceError(

@@ -24,7 +24,7 @@ _NAMED = 20  # hosts and pictures in the manifest
 
 
 def mark(folder: Folder, numbers: Sequence[int]) -> dict[str, Any]:
-    """Write `_placeholders.parquet` of the shards with these numbers.
+    """Write `placeholders.pq` of the shards with these numbers.
 
     Gives, for the manifest, `drift` (pictures by kind, every row in one of them) and
     `placeholders` (rows, pictures, and the hosts and hashes with most of them). Memory: the hashes

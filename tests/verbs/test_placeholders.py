@@ -57,7 +57,7 @@ def test_placeholders_are_named_beside_the_shards(tmp_path):
         host = server.base_url.removeprefix("http://")
     assert data_files(tmp_path / "out1") == data_files(tmp_path / "out2")
     marked = [n for n in range(ROWS) if gone(n) and n != 10]
-    table = pq.read_table(tmp_path / "out1/_placeholders.parquet")
+    table = pq.read_table(tmp_path / "out1/placeholders.pq")
     first = 2**41
     assert table.column("id").to_pylist() == [first + 7 * n for n in marked]
     assert set(table.column("drift").to_pylist()) == {"placeholder"}
@@ -75,7 +75,7 @@ def test_placeholders_are_named_beside_the_shards(tmp_path):
     }
     manifest = json.loads((tmp_path / "out1/manifest.json").read_text())
     assert manifest["result"]["placeholders"] == found[0].placeholders
-    assert "_placeholders.parquet" in manifest["files"]
+    assert "placeholders.pq" in manifest["files"]
     # The shards are a source as before: the file beside them is none of its parts.
     assert [part.name for part in find(tmp_path / "out1").parts] == [
         f"{n:05d}.parquet" for n in range(4)
@@ -95,7 +95,7 @@ def test_a_run_that_begins_anew_without_hashes_leaves_no_old_marks(tmp_path):
         plain = download(tmp_path / "in", tmp_path / "out", settings(), overwrite=True)
     assert plain.drift is None
     assert plain.placeholders is None
-    assert not (tmp_path / "out/_placeholders.parquet").exists()
+    assert not (tmp_path / "out/placeholders.pq").exists()
 
 
 def test_a_census_tells_them_apart_too(tmp_path):
@@ -112,4 +112,4 @@ def test_fewer_than_three_urls_are_replaced_and_no_more(tmp_path):
         found = download(tmp_path / "in", tmp_path / "out", settings(verify_phash=True))
     assert found.drift["replaced"] == 2
     assert found.placeholders["rows"] == 0
-    assert pq.read_table(tmp_path / "out/_placeholders.parquet").num_rows == 0
+    assert pq.read_table(tmp_path / "out/placeholders.pq").num_rows == 0
