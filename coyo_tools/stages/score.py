@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from coyo_tools.machinery.storage import folder_at
 from coyo_tools.pieces.decoding import decode, quiet
 from coyo_tools.pieces.scores import scores_of
-from coyo_tools.pieces.scores.base import Sample, Score, Scorer, Setup
+from coyo_tools.pieces.scores.base import Sample, Score
+from coyo_tools.pieces.scores.lanes import Lane, load_lanes
 from coyo_tools.pieces.shard_reader import Shard, read_shard
 from coyo_tools.pieces.source import OpenPart, Part, open_part
 from coyo_tools.words.errors import EngineError, SettingsError
@@ -43,7 +44,7 @@ def output_name(unit: Unit) -> str:
 class ScoreWork:
     """What a worker does: load the scores once, then score unit after unit into the folder `out`.
 
-    weights: local file of each score that has one. threads: decoding ahead of the model.
+    weights: local files, by their names in `weights_of`. threads: decoding ahead of the model.
     Yields each unit with its rows; emits the number of rows of each finished batch.
     """
 
@@ -61,15 +62,15 @@ class ScoreWork:
     ) -> Iterator[tuple[Unit, int]]:
         """Score the units one after the other."""
         scores = scores_of(self.columns)
-        panel = Panel(scores, self._load(scores), self.columns, self.batch_size)
+        panel = Panel(self._load(scores), self.columns, self.batch_size)
         with quiet(), ThreadPoolExecutor(self.threads, "decode") as pool:
             for unit in units:
                 yield unit, self._score(unit, panel, pool, emit)
 
-    def _load(self, scores: Sequence[Score]) -> list[Scorer]:
+    def _load(self, scores: Sequence[Score]) -> list[Lane]:
         device = pick_device(self.device) if any(s.uses_device for s in scores) else "cpu"
         found = {name: Path(path) for name, path in self.weights.items()}
-        return [s.load(Setup(device, self.precision, found.get(s.name))) for s in scores]
+        return load_lanes(scores, device, self.precision, found)
 
     def _score(
         self, unit: Unit, panel: Panel, pool: ThreadPoolExecutor, emit: Callable[[Any], None]
@@ -114,17 +115,21 @@ def pick_device(name: str) -> str:
 
 @dataclass(frozen=True)
 class Row:
-    """What is known of one row before it is scored. picture: encoded; None in metadata."""
+    """What is known of one row before it is scored.
+
+    picture: encoded; None in metadata. facts: KEY.json of a shard.
+    """
 
     key: str | None
     id: int | None
     caption: str | None
     picture: bytes | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A row made ready: for each score what its model wants, None, or why there is nothing."""
+    """A row made ready: for each lane what its model wants, None, or why there is nothing."""
 
     row: Row
     ready: tuple[Any, ...]
@@ -135,21 +140,20 @@ class Prepared:
 class Panel:
     """The loaded scores of one worker, and the columns that were asked for, in their order."""
 
-    scores: Sequence[Score]
-    scorers: Sequence[Scorer]
+    lanes: Sequence[Lane]
     columns: tuple[str, ...]
     batch_size: int
 
     @property
     def needs_image(self) -> bool:
         """Whether any score looks at the picture."""
-        return any(score.needs_image for score in self.scores)
+        return any(lane.needs_image for lane in self.lanes)
 
     def schema(self) -> pa.Schema:
         """id, key, the columns asked for, error."""
         import pyarrow as pa
 
-        kinds = {c.name: pa.type_for_alias(c.dtype) for s in self.scores for c in s.columns}
+        kinds = {c.name: pa.type_for_alias(c.dtype) for lane in self.lanes for c in lane.columns}
         asked = [pa.field(name, kinds[name]) for name in self.columns]
         ends = pa.field("id", pa.int64()), pa.field("key", pa.string())
         return pa.schema([*ends, *asked, pa.field("error", pa.string())])
@@ -160,20 +164,20 @@ class Panel:
         if self.needs_image and row.picture is not None:
             image = decode(row.picture)
         failure = image if isinstance(image, Failure) else None
-        sample = Sample(row.key or "", row.caption, None if failure else image)
+        sample = Sample(row.key or "", row.caption, None if failure else image, row.facts)
         ready = []
-        for score, scorer in zip(self.scores, self.scorers, strict=True):
-            found = failure if score.needs_image and failure else _prepare(score, scorer, sample)
+        for lane in self.lanes:
+            found = failure if lane.needs_image and failure else _prepare(lane, sample)
             failure = failure or (found if isinstance(found, Failure) else None)
             ready.append(None if isinstance(found, Failure) else found)
         return Prepared(Row(row.key, row.id, None), tuple(ready), failure)
 
 
-def _prepare(score: Score, scorer: Scorer, sample: Sample) -> Any:
+def _prepare(lane: Lane, sample: Sample) -> Any:
     try:
-        return scorer.prepare(sample)
+        return lane.scorer.prepare(sample)
     except (OSError, ValueError) as error:
-        if not score.needs_image:
+        if not lane.needs_image:
             raise
         # Decoded, yet of a kind that cannot be converted.
         return Failure("corrupt_image", f"{type(error).__name__}: {error}"[:200])
@@ -186,9 +190,9 @@ class Gathered:
         self._panel = panel
         self._rows: list[Row] = []
         self._errors: list[str | None] = []
-        names = [c.name for s in panel.scores for c in s.columns]
+        names = [c.name for lane in panel.lanes for c in lane.columns]
         self._values: dict[str, list[Any]] = {name: [] for name in names}
-        self._pending: list[list[tuple[int, Any]]] = [[] for _ in panel.scores]
+        self._pending: list[list[tuple[int, Any]]] = [[] for _ in panel.lanes]
 
     def add(self, prepared: Prepared) -> None:
         """Take a row; scores whose batch is full are run."""
@@ -207,9 +211,10 @@ class Gathered:
         batch, self._pending[index] = self._pending[index], []
         if not batch:
             return
+        lane = self._panel.lanes[index]
         with _out_of_memory_named():
-            found = self._panel.scorers[index].score([ready for _, ready in batch])
-        for column, values in zip(self._panel.scores[index].columns, found, strict=True):
+            found = lane.scorer.score([ready for _, ready in batch])
+        for column, values in zip(lane.columns, found, strict=True):
             into = self._values[column.name]
             for (number, _), value in zip(batch, _plain(values), strict=True):
                 into[number] = value
@@ -270,7 +275,7 @@ def _score_shard(
 
 def _rows(shard: Shard) -> Iterator[Row]:
     for entry in read_shard(shard):
-        yield Row(entry.key, entry.id, entry.caption, entry.picture)
+        yield Row(entry.key, entry.id, entry.caption, entry.picture, entry.facts)
 
 
 def in_order(
@@ -305,7 +310,7 @@ def _score_part(part: OpenPart, panel: Panel, emit: Callable[[Any], None]) -> It
 
 
 def _score_texts(ids: Sequence[int | None], texts: Sequence[str | None], panel: Panel) -> pa.Table:
-    wide = Panel(panel.scores, panel.scorers, panel.columns, TEXTS_AT_ONCE)
+    wide = Panel(panel.lanes, panel.columns, TEXTS_AT_ONCE)
     gathered = Gathered(wide)
     for number, text in zip(ids, texts, strict=True):
         gathered.add(wide.prepare(Row(_key(number), number, text)))

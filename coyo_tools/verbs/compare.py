@@ -119,7 +119,15 @@ def _common(
         raise SourceError("holds no rows to compare", where=empty.url)
     kinds = comparable(our_parts[0])
     there = [comparable(part) for part in their_parts]
-    common = [name for name in kinds if name != PHASH_NOW and any(name in t for t in there)]
+    # A shard's width is that of the stored picture; the metadata's stands beside it.
+    other = {
+        n for part in their_parts for n in part.schema.names if f"metadata_{n}" in part.schema.names
+    }
+    common = [
+        name
+        for name in kinds
+        if name != PHASH_NOW and name not in other and any(name in t for t in there)
+    ]
     for name in asked:
         if name not in common:
             raise SettingsError(

@@ -174,9 +174,14 @@ def _server(port: int) -> Iterator[DemoServer]:
 def score_columns() -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The columns that can be scored here and now, and a line on those that cannot."""
     from coyo_tools.pieces.scores import SCORES
+    from coyo_tools.pieces.scores.base import weights_of
 
-    models = [score for score in SCORES if score.weights is not None]
-    ready = [s for s in models if not s.missing_packages() and s.weights and s.weights.at_hand()]
+    models = [score for score in SCORES if weights_of([score])]
+    ready = [
+        score
+        for score in models
+        if not score.missing_packages() and all(w.at_hand() for w in weights_of([score]).values())
+    ]
     missing = [score.name for score in models if score not in ready]
     note = (
         f"Left out, as their packages or weights are not on this machine: {', '.join(missing)} "

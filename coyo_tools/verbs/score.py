@@ -24,7 +24,7 @@ from coyo_tools.machinery.manifest import (
 from coyo_tools.machinery.storage import Folder, folder_at, local_path
 from coyo_tools.pieces.dataset_objects import is_dataset
 from coyo_tools.pieces.scores import BY_COLUMN, scores_of
-from coyo_tools.pieces.scores.base import Score
+from coyo_tools.pieces.scores.base import Score, Weights, weights_of
 from coyo_tools.pieces.scores.weights import check_file
 from coyo_tools.pieces.shard_reader import Shard, find_shards
 from coyo_tools.pieces.source import Part, SourceLike, find, open_part
@@ -97,7 +97,7 @@ def score(
     devices = devices_of(settings.device)
     overrides = overrides_of(settings.weights, scores)
     found = _units(input, settings, scores)
-    weights = {s.name: _weights(s, overrides) for s in scores if s.weights}
+    weights = {n: _weights(w, overrides.get(n)) for n, w in weights_of(scores).items()}
     folder = folder_at(out)
     with begin(
         folder,
@@ -129,21 +129,21 @@ def devices_of(setting: str) -> list[str]:
 
 
 def overrides_of(given: Sequence[str], scores: Sequence[Score]) -> dict[str, Path]:
-    """`COLUMN=PATH` settings as score name to path. Raises SettingsError."""
+    """`COLUMN=PATH` settings as name in `weights_of` to path. Raises SettingsError."""
+    takers = weights_of(scores)
     found = {}
     for item in given:
         column, equals, path = item.partition("=")
-        owner = BY_COLUMN.get(column)
+        owner = BY_COLUMN[column].name if column in BY_COLUMN else column
         if not equals or not path:
             raise SettingsError(f"{item!r} is not COLUMN=PATH", where="--weights")
-        if owner is None or owner not in scores or owner.weights is None:
-            takers = [s.name for s in scores if s.weights]
+        if owner not in takers:
             raise SettingsError(
                 f"{column!r} is no column of this run that has weights",
                 where="--weights",
                 todo=f"those are {', '.join(takers)}" if takers else "leave it out",
             )
-        found[owner.name] = local_path(path)
+        found[owner] = local_path(path)
     return found
 
 
@@ -161,9 +161,9 @@ def _units(place: SourceLike, settings: ScoreSettings, scores: Sequence[Score]) 
         identities = [s.identity() for s in shards.shards]
         return _Found(shards.url, shards.shards, identities, _pictures(shards.manifest))
     source = find(place, schema=settings.schema)
-    for needy in (s for s in scores if s.needs_image):
+    for needy in (s for s in scores if s.needs_shard):
         raise SourceError(
-            f"is metadata, and {needy.name} needs the pictures",
+            f"is metadata, and {needy.columns[0].name} needs the pictures",
             where=source.url,
             todo=f"run first: coyo download {source.url} -o shards, then: coyo score shards",
         )
@@ -179,11 +179,10 @@ def _pictures(manifest: Manifest | None) -> dict[str, Any] | None:
     return {name: manifest.settings.get(name) for name in ("resize", "image_size")}
 
 
-def _weights(score: Score, overrides: Mapping[str, Path]) -> Path:
-    """The score's weights on this machine, looked at. Raises WeightsError."""
-    assert score.weights is not None
-    path = overrides.get(score.name) or score.weights.fetch()
-    check_file(path, score.weights.formats)
+def _weights(weights: Weights, override: Path | None) -> Path:
+    """The weights on this machine, looked at. Raises WeightsError."""
+    path = override or weights.fetch()
+    check_file(path, weights.formats)
     return path
 
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 from coyo_tools.pieces.scores.base import IMAGE, TEXT, Sample, Score, ScoreColumn
+from coyo_tools.pieces.scores.lanes import Lane
 from coyo_tools.stages import score as stage
 from coyo_tools.words.errors import EngineError, SettingsError
 from coyo_tools.words.failures import Failure
@@ -45,7 +46,7 @@ def panel_of(scorer: Any, batch_size: int, inputs: tuple[str, ...] = (TEXT,)) ->
         load=lambda _: scorer,
         exact=True,
     )
-    return stage.Panel([declared], [scorer], ("test",), batch_size)
+    return stage.Panel([Lane((declared,), scorer)], ("test",), batch_size)
 
 
 def gathered(panel: stage.Panel, keys: Sequence[str]) -> pa.Table:

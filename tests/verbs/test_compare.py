@@ -194,6 +194,15 @@ def test_scores_of_shards_against_their_metadata(tmp_path: Path) -> None:
     assert found.drift["unknown"] == 6
 
 
+def test_the_width_of_a_shard_is_not_the_width_of_its_metadata(tmp_path: Path) -> None:
+    ours = write(tmp_path / "s.parquet", id=[1], width=pa.array([1200], pa.int32()), word_count=[2])
+    theirs = write(
+        tmp_path / "t.parquet", id=[1], width=[384], metadata_width=[1200], word_count=[2]
+    )
+    found = coyo_tools.compare(ours, theirs, tmp_path / "out")
+    assert list(found.columns) == ["word_count"]
+
+
 def test_the_scores_own_run_is_quoted(tmp_path: Path) -> None:
     from coyo_tools.machinery.manifest import Manifest
     from coyo_tools.verbs.compare import _notes

@@ -18,8 +18,9 @@ from PIL import Image
 
 import coyo_tools
 from coyo_tools.machinery.manifest import digest_of_ids
+from coyo_tools.pieces.scores import scores_of
 from coyo_tools.verbs import score as verb
-from coyo_tools.verbs.score import devices_of
+from coyo_tools.verbs.score import devices_of, overrides_of
 from coyo_tools.words.config import ScoreSettings
 from coyo_tools.words.errors import (
     CorruptFile,
@@ -344,6 +345,34 @@ def test_weights_for_what_has_none(tmp_path: Path, given: str, said: str) -> Non
     shards = write_shards(tmp_path / "shards", 1, 1)
     with pytest.raises(SettingsError, match=said):
         coyo_tools.score(shards, tmp_path / "out", settings("word_count", weights=(given,)))
+
+
+def test_a_score_on_an_encoder_takes_the_weights_of_both() -> None:
+    scores = scores_of(["aesthetic_score_laion_v2"])
+    given = ("aesthetic_score_laion_v2=head.pth", "clip_similarity_vitl14=clip.safetensors")
+    assert overrides_of(given, scores) == {
+        "aesthetic_score_laion_v2": Path("head.pth"),
+        "clip_similarity_vitl14": Path("clip.safetensors"),
+    }
+    with pytest.raises(SettingsError, match="those are aesthetic_score_laion_v2, clip_sim"):
+        overrides_of(("clip_similarity_vitb32=clip.safetensors",), scores)
+
+
+def test_width_and_height_are_those_of_the_original(tmp_path: Path) -> None:
+    noted = {"id": FIRST_ID, "original_width": 1200, "original_height": 800, "width": 64}
+    shard = [sample(0, row=noted), sample(1), sample(2, data=b"bad", row=noted)]
+    write_tar(tmp_path / "shards" / "00000.tar", shard)
+    coyo_tools.score(tmp_path / "shards", tmp_path / "out", settings("height", "width"))
+    rows = rows_of(tmp_path / "out")
+    assert [(row["width"], row["height"]) for row in rows] == [
+        (1200, 800),
+        (None, None),
+        (1200, 800),
+    ]
+    assert [row["error"] for row in rows] == [None, None, None]
+    metadata(tmp_path / "meta" / "p.parquet", ["a"])
+    with pytest.raises(SourceError, match="width needs the pictures; run first"):
+        coyo_tools.score(tmp_path / "meta", tmp_path / "none", settings("width"))
 
 
 def test_bad_weights_stop_before_anything_is_written(tmp_path: Path) -> None:

@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from coyo_tools.pieces.scores import (
+    aesthetic_score_laion_v2,
     clip_similarity,
     image_phash,
     nsfw_score_opennsfw2,
     num_tokens_bert,
     num_tokens_gpt,
+    size,
     text_length,
     word_count,
 )
@@ -21,12 +23,14 @@ from coyo_tools.words.errors import MissingExtra, SettingsError, nearest
 
 SCORES: tuple[Score, ...] = (
     image_phash.SCORE,
+    size.SCORE,
     text_length.SCORE,
     word_count.SCORE,
     num_tokens_bert.SCORE,
     num_tokens_gpt.SCORE,
     clip_similarity.VIT_B_32,
     clip_similarity.VIT_L_14,
+    aesthetic_score_laion_v2.SCORE,
     nsfw_score_opennsfw2.SCORE,
 )
 BY_COLUMN: Mapping[str, Score] = {c.name: score for score in SCORES for c in score.columns}
@@ -38,9 +42,6 @@ NOT_RECOMPUTED: Mapping[str, str] = {
     "is offered yet",
     "nsfw_score_gantman": "which of GantMan's classes were summed is not known, and its five "
     "probabilities are not offered yet",
-    "aesthetic_score_laion_v2": "the LAION-Aesthetics V2 head is not offered yet",
-    "width": "`coyo download` measures it: original_width in the shards",
-    "height": "`coyo download` measures it: original_height in the shards",
     "id": "it is the row's name",
     "url": "it is the row's address",
     "text": "it is the caption itself",

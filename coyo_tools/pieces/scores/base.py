@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 IMAGE = "image"
 TEXT = "text"
+ROW = "row"  # KEY.json: what the shard knows of the row
 
 
 @dataclass(frozen=True)
@@ -30,12 +31,13 @@ class Sample:
     """One picture with its caption. caption: None where there is none.
 
     image: decoded, as Pillow opens it (no EXIF rotation), shared by all scores: not to be
-    changed; None where no score wants it.
+    changed; None where no score wants it. facts: KEY.json of the shard, {} where there is none.
     """
 
     key: str
     caption: str | None
     image: Image.Image | None
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,27 @@ class Scorer(Protocol):
         ...
 
 
+# A loaded score that looks at embeddings: images and texts, float32 tensors (n, d), not normalised,
+# a row a pair (texts: None unless the score's inputs name TEXT), to an array a column.
+Head = Callable[[Any, Any], Sequence[Any]]
+
+
+class LoadedEncoder(Protocol):
+    """A loaded model that embeds pictures and captions; called as a Scorer is."""
+
+    def prepare(self, sample: Sample, *, with_text: bool) -> tuple[Any, Any] | Failure:
+        """The picture and the caption as the model wants them; None for one that is not wanted."""
+        ...
+
+    def embed_images(self, images: Sequence[Any]) -> Any:
+        """Float32 tensor (n, d), on the encoder's device, not normalised."""
+        ...
+
+    def embed_texts(self, texts: Sequence[Any]) -> Any:
+        """The same of captions."""
+        ...
+
+
 @dataclass(frozen=True)
 class Weights:
     """Where a score's weights come from.
@@ -75,12 +98,25 @@ class Weights:
 
 
 @dataclass(frozen=True)
+class Encoder:
+    """A model that several scores look through: it runs once a picture, whatever their number.
+
+    name: what `--weights NAME=PATH` calls its file: a column that needs no other one.
+    """
+
+    name: str
+    weights: Weights
+    load: Callable[[Setup], LoadedEncoder]
+
+
+@dataclass(frozen=True)
 class Score:
     """The declaration: everything else reads it.
 
-    inputs: IMAGE, TEXT or both. exact: the values are those COYO published, where picture and
-    caption are unchanged. note: why they may differ, where they may. extra: of pyproject.toml;
-    packages: what of it is imported, by import name.
+    inputs: of IMAGE, TEXT, ROW. load: gives a Scorer, or a Head where there is an encoder. weights:
+    its own, None where the encoder's are all. exact: the values are those COYO published, where
+    picture and caption are unchanged. note: why they may differ, where they may. extra: of
+    pyproject.toml; packages: what of it is imported, by import name.
     """
 
     name: str
@@ -88,8 +124,9 @@ class Score:
     inputs: tuple[str, ...]
     model: str
     licence: str
-    load: Callable[[Setup], Scorer]
+    load: Callable[[Setup], Scorer | Head]
     weights: Weights | None = None
+    encoder: Encoder | None = None
     exact: bool = False
     note: str = ""
     extra: str | None = None
@@ -100,6 +137,11 @@ class Score:
     def needs_image(self) -> bool:
         """Whether it looks at the picture."""
         return IMAGE in self.inputs
+
+    @property
+    def needs_shard(self) -> bool:
+        """Whether it looks at what only a shard has, and metadata has not."""
+        return self.inputs != (TEXT,)
 
     @property
     def uses_device(self) -> bool:
@@ -114,6 +156,7 @@ class Score:
 
     def as_json(self) -> list[dict[str, Any]]:
         """One plain mapping a column, for `coyo score --list --json`."""
+        sources = " and ".join(weights.source for weights in weights_of([self]).values())
         return [
             {
                 "column": column.name,
@@ -121,7 +164,7 @@ class Score:
                 "meaning": column.meaning,
                 "inputs": list(self.inputs),
                 "model": self.model,
-                "weights": self.weights.source if self.weights else None,
+                "weights": sources or None,
                 "licence": self.licence,
                 "extra": self.extra,
                 "exact": self.exact,
@@ -129,6 +172,17 @@ class Score:
             }
             for column in self.columns
         ]
+
+
+def weights_of(scores: Iterable[Score]) -> dict[str, Weights]:
+    """Every weights file that the scores need, by the name `--weights` calls it."""
+    found = {}
+    for score in scores:
+        if score.weights is not None:
+            found[score.name] = score.weights
+        if score.encoder is not None:
+            found[score.encoder.name] = score.encoder.weights
+    return found
 
 
 class PerText:

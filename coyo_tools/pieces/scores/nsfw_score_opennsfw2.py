@@ -5,13 +5,12 @@ from __future__ import annotations
 import io
 import os
 import sys
-import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from coyo_tools.pieces.scores.base import IMAGE, Sample, Score, ScoreColumn, Setup, Weights
-from coyo_tools.pieces.scores.weights import HDF5, ONNX, check_file
+from coyo_tools.pieces.scores.weights import HDF5, ONNX, check_file, download
 from coyo_tools.words.errors import WeightsError
 
 if TYPE_CHECKING:
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 WEIGHTS_URL = "https://github.com/bhky/opennsfw2/releases/download/v0.1.0/open_nsfw_weights.h5"
 _RESIZED, _SIDE = 256, 224
 _MEAN_BGR = (104, 117, 123)  # of the training set
-_TIMEOUT_S = 30
 
 
 def yahoo_preprocess(image: Image.Image) -> Batch:
@@ -135,28 +133,7 @@ def _at_hand() -> Path | None:
 
 
 def _fetch() -> Path:
-    return _at_hand() or download(WEIGHTS_URL, _usual_place())
-
-
-def download(url: str, place: Path) -> Path:
-    """Fetch the weights to their usual place, whole or not at all. Raises WeightsError."""
-    part = place.with_name(f".{place.name}.{os.getpid()}.part")
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer:  # noqa: S310  a constant
-            part.write_bytes(answer.read())
-        check_file(part, (HDF5,))
-        part.replace(place)
-    except (OSError, WeightsError) as error:
-        raise WeightsError(
-            f"weights cannot be fetched: {error}",
-            where=url,
-            todo=f"fetch them elsewhere and put them at {place}, or name them with "
-            "--weights nsfw_score_opennsfw2=PATH (.h5 or .onnx)",
-        ) from error
-    finally:
-        part.unlink(missing_ok=True)
-    return place
+    return _at_hand() or download(WEIGHTS_URL, _usual_place(), (HDF5,))
 
 
 SCORE = Score(

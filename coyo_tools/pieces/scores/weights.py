@@ -7,6 +7,7 @@ Formats are told by a file's first bytes, not by its name: safetensors, HDF5, a 
 from __future__ import annotations
 
 import os
+import urllib.request
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,8 @@ from typing import Any
 from coyo_tools.words.errors import WeightsError
 
 SAFETENSORS, TORCH, TORCHSCRIPT, HDF5, ONNX = "safetensors", "torch", "TorchScript", "HDF5", "ONNX"
+NPZ = "npz"
+_TIMEOUT_S = 30
 _LFS = b"version https://git-lfs"
 
 
@@ -41,7 +44,7 @@ def _format_of(path: Path, head: bytes) -> str | None:
     if head.startswith(b"\x89HDF\r\n\x1a\n"):
         return HDF5
     if head.startswith(b"PK\x03\x04"):
-        return _torch_kind(path)
+        return _archive_kind(path)
     if len(head) > 9 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 1 << 30:
         return SAFETENSORS
     if head[:1] == b"\x80":
@@ -49,7 +52,7 @@ def _format_of(path: Path, head: bytes) -> str | None:
     return ONNX if path.suffix.lower() == ".onnx" and head and head[:23] != _LFS else None
 
 
-def _torch_kind(path: Path) -> str:
+def _archive_kind(path: Path) -> str:
     try:
         names = zipfile.ZipFile(path).namelist()
     except zipfile.BadZipFile as error:
@@ -58,6 +61,8 @@ def _torch_kind(path: Path) -> str:
             where=str(path),
             todo="fetch the file again",
         ) from error
+    if names and all(name.endswith(".npy") for name in names):
+        return NPZ
     return TORCHSCRIPT if any("/code/" in name for name in names) else TORCH
 
 
@@ -72,11 +77,14 @@ def _what_to_do(found: str | None, head: bytes) -> str:
     return "name the right file with --weights COLUMN=PATH"
 
 
-def load_tensors(path: Path) -> dict[str, Any]:
-    """The tensors of a safetensors file or torch archive, by name. Raises WeightsError."""
-    kind = check_file(path, (SAFETENSORS, TORCH))
+def load_tensors(path: Path, formats: tuple[str, ...] = (SAFETENSORS, TORCH)) -> dict[str, Any]:
+    """The tensors of a safetensors file or torch archive, arrays of an .npz, by name.
+
+    Raises WeightsError.
+    """
+    kind = check_file(path, formats)
     try:
-        return _read_safetensors(path) if kind == SAFETENSORS else _read_torch(path)
+        return _READERS[kind](path)
     except WeightsError:
         raise
     except Exception as error:  # the readers raise anything on a broken file
@@ -103,6 +111,16 @@ def _read_torch(path: Path) -> dict[str, Any]:
             "holds no state dict", where=str(path), todo="save it with model.state_dict()"
         )
     return {name.removeprefix("module."): tensor for name, tensor in found.items()}
+
+
+def _read_npz(path: Path) -> dict[str, Any]:
+    import numpy as np
+
+    with np.load(path, allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+_READERS = {SAFETENSORS: _read_safetensors, TORCH: _read_torch, NPZ: _read_npz}
 
 
 def hub_file(repository: str, name: str) -> tuple[Callable[[], Path], Callable[[], Path | None]]:
@@ -137,3 +155,46 @@ def hub_file(repository: str, name: str) -> tuple[Callable[[], Path], Callable[[
 def _first_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     return lines[0][:200] if lines else type(error).__name__
+
+
+def cache_folder() -> Path:
+    """Where weights that are no hub's are kept: COYO_CACHE, or coyo-tools in the user's cache."""
+    own = os.environ.get("COYO_CACHE")
+    usual = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "coyo-tools"
+    return Path(own) if own else usual
+
+
+def url_file(
+    url: str, name: str, formats: tuple[str, ...]
+) -> tuple[Callable[[], Path], Callable[[], Path | None]]:
+    """How to fetch the file at a url into the cache, and how to see whether it is there."""
+
+    def at_hand() -> Path | None:
+        place = cache_folder() / "weights" / name
+        return place if place.is_file() else None
+
+    def fetch() -> Path:
+        return at_hand() or download(url, cache_folder() / "weights" / name, formats)
+
+    return fetch, at_hand
+
+
+def download(url: str, place: Path, formats: tuple[str, ...]) -> Path:
+    """Fetch weights to their place, whole or not at all. Raises WeightsError."""
+    part = place.with_name(f".{place.name}.{os.getpid()}.part")
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer:  # noqa: S310  a constant
+            part.write_bytes(answer.read())
+        check_file(part, formats)
+        part.replace(place)
+    except (OSError, WeightsError) as error:
+        raise WeightsError(
+            f"weights cannot be fetched: {error}",
+            where=url,
+            todo=f"fetch them elsewhere and put them at {place}, or name them with "
+            "--weights COLUMN=PATH",
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)
+    return place

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from coyo_tools.pieces.decoding import decode
-from coyo_tools.pieces.scores.base import Sample, Setup
-from coyo_tools.pieces.scores.clip_similarity import VIT_B_32, VIT_L_14, build_model
+from coyo_tools.pieces.scores.base import Sample, weights_of
+from coyo_tools.pieces.scores.clip import build_model
+from coyo_tools.pieces.scores.clip_similarity import VIT_B_32, VIT_L_14
+from coyo_tools.pieces.scores.lanes import load_lanes
 from coyo_tools.words.errors import WeightsError
 from coyo_tools.words.failures import Failure
 from tests.tars import photographs
@@ -39,7 +41,12 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def scorer(weights: Path) -> Any:
-    return VIT_B_32.load(Setup(weights=weights))
+    return load_scorer(weights, "fp32")
+
+
+def load_scorer(weights: Path, precision: str) -> Any:
+    (lane,) = load_lanes([VIT_B_32], "cpu", precision, {VIT_B_32.name: weights})
+    return lane.scorer
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +105,7 @@ def test_a_picture_too_long_to_resize_fails_alone(scorer: Any) -> None:
 
 
 def test_bf16_is_near(scorer: Any, weights: Path, samples: list[Sample]) -> None:
-    half = VIT_B_32.load(Setup(weights=weights, precision="bf16"))
+    half = load_scorer(weights, "bf16")
     (found,) = half.score([half.prepare(sample) for sample in samples[:2]])
     (expected,) = scorer.score([scorer.prepare(sample) for sample in samples[:2]])
     assert found.dtype == np.float32
@@ -117,6 +124,6 @@ def test_weights_of_another_model_are_named(weights: Path, tmp_path: Path) -> No
 def test_the_hub_files_are_those_open_clip_would_fetch() -> None:
     for score, name in ((VIT_B_32, "ViT-B-32"), (VIT_L_14, "ViT-L-14")):
         config = open_clip.pretrained.get_pretrained_cfg(name, "openai")
-        assert score.weights is not None
-        assert score.weights.source == f"hub {config['hf_hub'].rstrip('/')}"
+        (weights,) = weights_of([score]).values()
+        assert weights.source == f"hub {config['hf_hub'].rstrip('/')}"
         assert config["quick_gelu"] is True

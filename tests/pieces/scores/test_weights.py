@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from coyo_tools.pieces.scores import weights
-from coyo_tools.pieces.scores.nsfw_score_opennsfw2 import download
 from coyo_tools.pieces.scores.weights import (
     HDF5,
     ONNX,
@@ -16,6 +15,7 @@ from coyo_tools.pieces.scores.weights import (
     TORCH,
     TORCHSCRIPT,
     check_file,
+    download,
     hub_file,
     load_tensors,
 )
@@ -148,13 +148,13 @@ def test_a_download_that_is_no_weights_leaves_nothing(tmp_path: Path, data: byte
     served = a_file(tmp_path / "served", data)
     place = tmp_path / "home" / "open_nsfw_weights.h5"
     with pytest.raises(WeightsError, match="put them at"):
-        download(served.as_uri(), place)
+        download(served.as_uri(), place, (HDF5,))
     assert list(place.parent.iterdir()) == []
 
 
 def test_a_download_takes_its_usual_place(tmp_path: Path) -> None:
     served = a_file(tmp_path / "served", b"\x89HDF\r\n\x1a\n and so on")
     place = tmp_path / "home" / "open_nsfw_weights.h5"
-    assert download(served.as_uri(), place) == place
+    assert download(served.as_uri(), place, (HDF5,)) == place
     assert place.read_bytes() == served.read_bytes()
     assert weights.check_file(place, (HDF5,)) == HDF5

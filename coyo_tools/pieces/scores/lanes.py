@@ -1,0 +1,102 @@
+"""Loaded scores: one lane each, and one for all that look through the same encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any, cast
+
+from coyo_tools.pieces.scores.base import (
+    TEXT,
+    Head,
+    LoadedEncoder,
+    Sample,
+    Score,
+    ScoreColumn,
+    Scorer,
+    Setup,
+)
+from coyo_tools.words.failures import Failure
+
+
+@dataclass(frozen=True)
+class Lane:
+    """Scores whose values one scorer gives, batch by batch: the columns of all, in their order."""
+
+    scores: tuple[Score, ...]
+    scorer: Scorer
+
+    @property
+    def columns(self) -> Iterator[ScoreColumn]:
+        """What the scorer gives."""
+        return chain.from_iterable(score.columns for score in self.scores)
+
+    @property
+    def needs_image(self) -> bool:
+        """Whether any of the scores looks at the picture."""
+        return any(score.needs_image for score in self.scores)
+
+
+def load_lanes(
+    scores: Sequence[Score], device: str, precision: str, weights: Mapping[str, Path]
+) -> list[Lane]:
+    """Load the scores. weights: local files by their names in `weights_of`."""
+
+    def setup(name: str) -> Setup:
+        return Setup(device, precision, weights.get(name))
+
+    together: dict[str, list[Score]] = {}
+    for score in scores:
+        together.setdefault(score.encoder.name if score.encoder else score.name, []).append(score)
+    lanes = []
+    for name, group in together.items():
+        loaded = [score.load(setup(score.name)) for score in group]
+        scorer = cast("Scorer", loaded[0])
+        if group[0].encoder:
+            scorer = Encoded(group[0].encoder.load(setup(name)), group, cast("list[Head]", loaded))
+        lanes.append(Lane(tuple(group), scorer))
+    return lanes
+
+
+class Encoded:
+    """The scores on one encoder as one scorer: a picture is preprocessed and embedded once."""
+
+    def __init__(
+        self, encoder: LoadedEncoder, scores: Sequence[Score], heads: Sequence[Head]
+    ) -> None:
+        self._encoder, self._scores, self._heads = encoder, scores, heads
+        self._with_text = [TEXT in score.inputs for score in scores]
+
+    def prepare(self, sample: Sample) -> tuple[Any, Any] | Failure | None:
+        """Picture and caption, ready; None where every score wants a caption and there is none."""
+        if sample.caption is None and all(self._with_text):
+            return None
+        return self._encoder.prepare(sample, with_text=any(self._with_text))
+
+    def score(self, prepared: Sequence[tuple[Any, Any]]) -> Sequence[Any]:
+        """The columns of all scores; None in those of captions where there is no caption."""
+        rows = [row for row, (_, text) in enumerate(prepared) if text is not None]
+        images = self._encoder.embed_images([image for image, _ in prepared])
+        texts = self._encoder.embed_texts([prepared[row][1] for row in rows]) if rows else None
+        columns: list[Any] = []
+        for score, head in zip(self._scores, self._heads, strict=True):
+            if TEXT not in score.inputs:
+                columns += head(images, None)
+            elif rows:
+                found = head(images[rows], texts)
+                columns += (_spread(values, rows, len(prepared)) for values in found)
+            else:
+                columns += ([None] * len(prepared) for _ in score.columns)
+        return columns
+
+
+def _spread(values: Any, rows: Sequence[int], length: int) -> Any:
+    """The values at their rows, None elsewhere."""
+    if len(rows) == length:
+        return values
+    spread = [None] * length
+    for row, value in zip(rows, values.tolist(), strict=True):
+        spread[row] = value
+    return spread
