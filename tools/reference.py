@@ -230,5 +230,27 @@ def hostile() -> str:
     return "".join(sections) + "\n"
 
 
+def engines() -> str:
+    """The table of tests/engines.py, every line of which is a test."""
+    import sys
+
+    sys.path.insert(0, ".")
+    from tests.engines import LINES
+
+    rows = [
+        [line.does, *(f"`{e}`" if e else "success" for e in (line.coyo, line.img2dataset))]
+        for line in LINES
+    ]
+    return "\n" + table(("the server", "`--engine coyo`", "`--engine img2dataset`"), rows) + "\n"
+
+
+def without() -> str:
+    """Settings that --engine img2dataset refuses."""
+    from coyo_tools.pieces.img2dataset import flag_of
+    from coyo_tools.pieces.img2dataset import without as lacking
+
+    return "\n" + ", ".join(f"`{flag_of(name)}`" for name in lacking()) + "\n\n"
+
+
 def _listed(verbs: Sequence[str]) -> str:
     return "refused by " + ", ".join(f"`{verb}`" for verb in verbs)

@@ -77,13 +77,8 @@ def command(
     if census is not None:
         if retry_failed:
             raise click.UsageError("--retry-failed does not go with --census.")
-        from coyo_tools.verbs import census as verb
-
-        wanted = CensusSettings(census, census_seed)
-        heard = listener(progress_kind)
-        _tell_census(
-            verb.census(subset, out, wanted, settings, overwrite=overwrite, progress=heard), as_json
-        )
+        if settings.engine != "coyo":
+            raise click.UsageError("--engine does not go with --census.")
         return
     from coyo_tools.verbs.download import download
 

@@ -23,7 +23,7 @@ from coyo_tools.pieces import addresses, robots
 from coyo_tools.pieces.blocklist import BlockList
 from coyo_tools.pieces.resolver import NoSuchHost, Resolver
 from coyo_tools.words.config import DownloadSettings
-from coyo_tools.words.failures import Failure
+from coyo_tools.words.failures import Failure, error_of_status
 
 _PAGE = "https://github.com/coyo-tools/coyo-tools"
 AGENT = "coyo-tools"  # the product token that robots.txt and X-Robots-Tag may name
@@ -31,7 +31,6 @@ MAX_REDIRECTS = 10
 LONGEST_RETRY_AFTER_S = 60.0
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
 _SUCCESS = frozenset((200, 203))
-_NAMED_STATUS = frozenset((401, 403, 404, 410, 429))
 _UNREACHED = frozenset(("dns", "no_such_host", "connect", "tls", "timeout"))
 _DRAIN_BYTES = 1 << 16  # an error page up to this size is read, to keep the connection
 _DRAIN_S = 0.5
@@ -270,14 +269,8 @@ def _redirect(target: URL, location: str | None) -> URL | Refused:
 
 
 def _refused(status: int, headers: Mapping[str, str]) -> Refused:
-    if status in _NAMED_STATUS:
-        name = f"http_{status}"
-    elif 400 <= status < 500:
-        name = "http_4xx"
-    else:
-        name = "http_5xx" if 500 <= status < 600 else "http_other"
     wait = _retry_after(headers.get("Retry-After")) if status in (429, 503) else None
-    return Refused(Failure(name, f"HTTP status {status}"), wait)
+    return Refused(Failure(error_of_status(status), f"HTTP status {status}"), wait)
 
 
 def _retry_after(value: str | None) -> float | None:

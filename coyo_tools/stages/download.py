@@ -261,7 +261,9 @@ class _Line:
             return
         self._alive.remove(shard)
         loop = asyncio.get_running_loop()
-        stats = await loop.run_in_executor(self._files, _publish, shard, self._work)
+        stats = await loop.run_in_executor(
+            self._files, publish, shard, self._work.out, self._work.scratch
+        )
         self._tell_now()
         self._give((shard.unit, stats))
         self._room.release()
@@ -279,7 +281,7 @@ class _Line:
             while not self._is_done(number):  # noqa: ASYNC110  another process makes it
                 await asyncio.sleep(_GLANCE_S)
             found = await loop.run_in_executor(
-                self._files, _outcomes_of, self._work.out, number, wanted
+                self._files, outcomes_of, self._work.out, number, wanted
             )
             for row in wanted:
                 url, outcome = found[row]
@@ -338,7 +340,7 @@ def _pack(
     return shard.add(row, outcome), outcome
 
 
-def _outcomes_of(
+def outcomes_of(
     out: str, number: int, wanted: Mapping[int, int]
 ) -> dict[int, tuple[str | None, Outcome]]:
     """For each row of ours the url and outcome of its owner in a finished shard."""
@@ -350,7 +352,7 @@ def _outcomes_of(
     return {row: found[at] for row, at in wanted.items()}
 
 
-def _publish(shard: OpenShard, work: Download) -> dict[str, Any]:
+def publish(shard: OpenShard, out: str, scratch: str) -> dict[str, Any]:
     """Finish the shard's files and leave a mark for those that wait for it."""
     ended_at = time.time()
     times = {
@@ -361,6 +363,6 @@ def _publish(shard: OpenShard, work: Download) -> dict[str, Any]:
     }
     stats = shard.writer.finish(times)
     if shard.unit.again:
-        shards.install(folder_at(work.out), shard.unit.number)
-    (Path(work.scratch) / f"done-{shard.unit.number}").touch()
+        shards.install(folder_at(out), shard.unit.number)
+    (Path(scratch) / f"done-{shard.unit.number}").touch()
     return stats

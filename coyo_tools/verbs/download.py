@@ -15,9 +15,10 @@ from coyo_tools.machinery import engine
 from coyo_tools.machinery.manifest import MANIFEST, Run, begin, digest_of_ids
 from coyo_tools.machinery.sorted_runs import Spill
 from coyo_tools.machinery.storage import Folder, folder_at
-from coyo_tools.pieces import blocklist, placeholders, shards, source
+from coyo_tools.pieces import blocklist, img2dataset, placeholders, shards, source
 from coyo_tools.pieces.shard_plan import Plan, Reader
 from coyo_tools.stages.download import Download
+from coyo_tools.stages.img2dataset import Img2dataset
 from coyo_tools.stages.open_shard import ShardUnit
 from coyo_tools.verbs.fetching import Told, block_list, repeats_of, versions
 from coyo_tools.verbs.placeholders import mark
@@ -78,10 +79,13 @@ def download(
     (deadline, tries, User-Agent, limits of hosts) may differ from the run before; `runs.jsonl`
     has those of each run.
 
-    Raises SourceError, SchemaError (no url, or an id twice), SettingsConflict, StorageError.
+    Raises SourceError, SchemaError (no url, or an id twice), SettingsConflict, StorageError; of
+    the engine img2dataset also SettingsError (what it cannot do) and MissingExtra.
     """
     settings = settings or DownloadSettings()
     started = time.monotonic()
+    if settings.engine == "img2dataset":
+        img2dataset.check(settings)
     blocked, inputs = block_list(settings)
     plan = Plan.of(
         source.find(subset, schema=settings.schema),
@@ -91,7 +95,8 @@ def download(
     inputs = [part.identity() for part in plan.parts] + inputs
     folder = folder_at(out)
     wanted = as_json(settings)
-    with begin(folder, "download", wanted, inputs, versions=versions(), overwrite=overwrite) as run:
+    made_by = versions(settings.engine)
+    with begin(folder, "download", wanted, inputs, versions=made_by, overwrite=overwrite) as run:
         every = as_json(settings, result_only=False)
         run.also = lambda: {"settings": {n: v for n, v in every.items() if n not in wanted}}
         if overwrite:
@@ -145,21 +150,28 @@ def _make(
     if not todo:
         return
     repeats = repeats_of(plan, progress)
-    processes = min(settings.processes or engine.cores(), len(todo))
     told = Told("download", plan.rows_in(todo), progress)
     with tempfile.TemporaryDirectory(prefix="coyo-download-") as scratch:
-        work = Download(
-            settings,
-            folder.url,
-            scratch,
-            frozenset(todo),
-            blocked,
-            threads=max(1, -(-engine.cores() // processes)),
-        )
+        work, processes = _work(settings, folder.url, scratch, todo, blocked)
         units = _units(plan, todo, again, repeats)
         for _ in engine.run(work, units, processes=processes, on_event=told.hear):
             told.tell()
     told.end()
+
+
+def _work(
+    settings: DownloadSettings,
+    out: str,
+    scratch: str,
+    todo: Sequence[int],
+    blocked: blocklist.BlockList,
+) -> tuple[Download | Img2dataset, int]:
+    """The work, and how many processes it is given: img2dataset starts its own."""
+    processes = min(settings.processes or engine.cores(), len(todo))
+    if settings.engine == "img2dataset":
+        return Img2dataset(settings, out, scratch, processes), 1
+    threads = max(1, -(-engine.cores() // processes))
+    return Download(settings, out, scratch, frozenset(todo), blocked, threads), processes
 
 
 def _units(

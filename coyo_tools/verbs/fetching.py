@@ -24,9 +24,10 @@ _NAMED = 10  # failure classes and hosts told
 _RECENT_S = 60.0
 
 
-def versions() -> dict[str, str]:
+def versions(engine: str = "coyo") -> dict[str, str]:
     """For the manifest: this tool's, and those of the packages that make pictures."""
-    return tool_versions("simplejpeg", "cykooz-resizer")
+    makers = ("simplejpeg", "cykooz-resizer") if engine == "coyo" else (engine,)
+    return tool_versions(*makers)
 
 
 def block_list(

@@ -402,6 +402,12 @@ class DownloadSettings:
     per_host: int = option(
         32, "Connections a process opens to one host.", minimum=1, affects_result=False
     )
+    engine: str = option(
+        "coyo",
+        "What fetches and resizes: this tool, or img2dataset (extra [img2dataset]) in processes of "
+        "its own, without what docs/img2dataset.md lists.",
+        choices=("coyo", "img2dataset"),
+    )
     name_servers: tuple[str, ...] = option(
         (),
         "DNS server to ask, an address or ADDRESS:PORT; repeatable. Default the system's.",

@@ -81,3 +81,12 @@ FAILURE_CLASSES: tuple[FailureClass, ...] = (
     _resize("decoder_crashed", "the decoder took its worker down with it"),
 )
 FAILURES: Mapping[str, FailureClass] = {kind.name: kind for kind in FAILURE_CLASSES}
+
+
+def error_of_status(status: int) -> str:
+    """The class of an HTTP status that is no success."""
+    if f"http_{status}" in FAILURES:
+        return f"http_{status}"
+    if 400 <= status < 500:
+        return "http_4xx"
+    return "http_5xx" if 500 <= status < 600 else "http_other"
