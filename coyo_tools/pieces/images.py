@@ -49,7 +49,11 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
 _BRANDS = {b"avif": "avif", b"avis": "avif", b"heic": "heic", b"heix": "heic", b"mif1": "heif"}
 _ORIENTATION = 0x0112  # EXIF tag
 _WHOLE_SCALES = (2, 4, 8)  # denominators at which libjpeg decodes smaller
-_MOST_SCANS = 500  # of a JPEG; each may cost a pass over all pixels. Encoders write 10
+# Scans of a progressive JPEG: a few bytes each, which may cost a pass over all pixels. Encoders
+# write about 10. (Scans of other JPEGs have bytes for every block: --max-bytes bounds them.)
+_MOST_SCANS, _SCANS_OF_ANY = 500, 30
+_SCANNED_PIXELS = 3_000_000_000  # of a picture between these limits
+_SCAN = b"\xff\xda\x00"  # its marker and the upper byte of its length (ITU-T T.81, B.2.3)
 _LONGEST_SIDE = {"jpg": 65_500, "webp": 16_383}  # px; libjpeg's and libwebp's own limits
 # Below six decoded pixels a target pixel, DCT scaling is visibly another picture than area
 # averaging (mean PSNR under 42 dB on photographs); from there on it is not.
@@ -121,8 +125,8 @@ def process(data: bytes, settings: DownloadSettings, *, phash: bool = False) -> 
         size = image.size
         if size[0] * size[1] > settings.max_pixels:
             return Spoiled(Failure("too_many_pixels", f"{size[0]} x {size[1]}"), *size)
-        if kind == "jpeg" and data.count(b"\xff\xda") > _MOST_SCANS:
-            return Spoiled(Failure("corrupt_image", f"jpeg: more than {_MOST_SCANS} scans"), *size)
+        if "progressive" in image.info and data.count(_SCAN) > _most_scans(size):
+            return Spoiled(Failure("corrupt_image", "jpeg: too many scans for its size"), *size)
         made = _make(image, data, kind, settings, phash)
     except MemoryError:
         raise
@@ -145,6 +149,10 @@ def _stored(
         return Spoiled(Failure("too_many_pixels", message), *original)
     data = _encode(made.image, settings.format, settings.quality)
     return Picture(data, settings.format, width, height, *original, made.phash)
+
+
+def _most_scans(size: tuple[int, int]) -> int:
+    return min(_MOST_SCANS, max(_SCANS_OF_ANY, _SCANNED_PIXELS // max(1, size[0] * size[1])))
 
 
 def _looks_like(data: bytes) -> str:

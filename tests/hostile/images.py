@@ -73,7 +73,7 @@ PICTURES = [
     _picture("exif-loop", "EXIF whose directories lead in circles: left alone", None, None,
              pictures.exif_that_loops()),
     _picture("scan-bomb", "a progressive JPEG of 2,000 scans", "corrupt_image",
-             "jpeg: more than 500 scans", pictures.scan_bomb()),
+             "jpeg: too many scans for its size", pictures.scan_bomb()),
     _picture("cut-jpeg", "a JPEG cut off", "corrupt_image", None, PICTURE[: len(PICTURE) // 2]),
     _picture("cut-png", "a PNG cut off", "corrupt_image", None, pictures.saved("PNG")[:70]),
     _picture("head-alone", "eight bytes of a PNG", "corrupt_image", None,

@@ -137,7 +137,7 @@ def sound_profile() -> bytes:
 
 
 def scan_bomb() -> bytes:
-    """A progressive JPEG whose last scan is repeated 20,000 times: each costs a pass over all."""
+    """A progressive JPEG whose last scan is repeated 2,000 times: each costs a pass over all."""
     data = saved("JPEG", Image.new("RGB", (2000, 2000), RED), progressive=True)
     last = data.rindex(b"\xff\xda")
     return data[:last] + data[last:-2] * 2000 + data[-2:]
