@@ -79,6 +79,13 @@ def command(
             raise click.UsageError("--retry-failed does not go with --census.")
         if settings.engine != "coyo":
             raise click.UsageError("--engine does not go with --census.")
+        from coyo_tools.verbs import census as verb
+
+        wanted = CensusSettings(census, census_seed)
+        heard = listener(progress_kind)
+        _tell_census(
+            verb.census(subset, out, wanted, settings, overwrite=overwrite, progress=heard), as_json
+        )
         return
     from coyo_tools.verbs.download import download
 
