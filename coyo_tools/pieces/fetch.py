@@ -12,7 +12,7 @@ import email.utils
 import time
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Self
 
@@ -28,7 +28,7 @@ from coyo_tools.words.failures import Failure, error_of_status
 _PAGE = "https://github.com/coyo-tools/coyo-tools"
 AGENT = "coyo-tools"  # the product token that robots.txt and X-Robots-Tag may name
 MAX_REDIRECTS = 10
-LONGEST_RETRY_AFTER_S = 60.0
+LONGEST_RETRY_AFTER_S = 86_400.0
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
 _SUCCESS = frozenset((200, 203))
 _UNREACHED = frozenset(("dns", "no_such_host", "connect", "tls", "timeout"))
@@ -47,10 +47,12 @@ class Fetched:
 
 @dataclass(frozen=True)
 class Refused:
-    """No body. retry_after_s: what the server asked to wait, bounded, where it did."""
+    """No body. retry_after_s: what the server asked to wait, bounded; 0 where it asked to (429,
+    503) without saying how long. reached: the host of the url answered, be it with a redirect."""
 
     failure: Failure
     retry_after_s: float | None = None
+    reached: bool = False
 
 
 def user_agent(settings: DownloadSettings) -> str:
@@ -137,23 +139,26 @@ class Fetcher:
         return await self._within_deadline(target, self.settings.robots)
 
     async def _within_deadline(self, target: URL, ask_robots: bool) -> Fetched | Refused:
-        limit = self.settings.timeout_s
+        limit, trail = self.settings.timeout_s, _Trail()
         try:
             async with asyncio.timeout(limit):
-                return await self._follow(target, ask_robots)
+                answer = await self._follow(target, ask_robots, trail)
         except TimeoutError:
-            return Refused(Failure("timeout", f"no complete answer within {limit:g} s"))
+            answer = Refused(Failure("timeout", f"no complete answer within {limit:g} s"))
         except (aiohttp.ClientError, OSError, ValueError, zlib.error) as error:
-            return Refused(classify(error))
+            answer = Refused(classify(error))
+        if isinstance(answer, Refused) and trail.reached:
+            return replace(answer, reached=True)
+        return answer
 
-    async def _follow(self, target: URL, ask_robots: bool) -> Fetched | Refused:
+    async def _follow(self, target: URL, ask_robots: bool, trail: _Trail) -> Fetched | Refused:
         for _ in range(MAX_REDIRECTS + 1):
             refused = self._check(target)
             if refused is None and ask_robots:
                 refused = await self._ask_robots(target)
             if refused is not None:
                 return refused
-            result = await self._get(target)
+            result = await self._get(target, trail)
             if not isinstance(result, URL):
                 return result
             target = result
@@ -173,7 +178,7 @@ class Fetcher:
             return Refused(Failure("bad_url", "an address in no usual form"))
         return None
 
-    async def _get(self, target: URL) -> Fetched | Refused | URL:
+    async def _get(self, target: URL, trail: _Trail) -> Fetched | Refused | URL:
         """One request: a body, a failure, or where a redirect leads.
 
         A kept connection that the server has closed meanwhile says nothing of the url: the next
@@ -182,15 +187,18 @@ class Fetcher:
         for _ in range(self.settings.per_host):
             connection = _Connection()
             try:
-                return await self._ask(target, connection)
+                return await self._ask(target, connection, trail)
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
                 if not connection.is_old:
                     raise
-        return await self._ask(target, _Connection())
+        return await self._ask(target, _Connection(), trail)
 
-    async def _ask(self, target: URL, connection: _Connection) -> Fetched | Refused | URL:
+    async def _ask(
+        self, target: URL, connection: _Connection, trail: _Trail
+    ) -> Fetched | Refused | URL:
         request = self._session.get(target, allow_redirects=False, trace_request_ctx=connection)
         async with request as answer:
+            trail.reached = True
             if answer.status in _REDIRECTS:
                 await _drain(answer)
                 return _redirect(target, answer.headers.get("Location"))
@@ -227,6 +235,13 @@ class Fetcher:
         if error in ("http_5xx", "http_429"):
             return robots.FORBID_ALL
         return robots.ALLOW_ALL if error not in _UNREACHED else answer
+
+
+@dataclass
+class _Trail:
+    """Whether the host of the url has answered, in the course of its redirects."""
+
+    reached: bool = False
 
 
 @dataclass
@@ -269,7 +284,7 @@ def _redirect(target: URL, location: str | None) -> URL | Refused:
 
 
 def _refused(status: int, headers: Mapping[str, str]) -> Refused:
-    wait = _retry_after(headers.get("Retry-After")) if status in (429, 503) else None
+    wait = _retry_after(headers.get("Retry-After")) or 0.0 if status in (429, 503) else None
     return Refused(Failure(error_of_status(status), f"HTTP status {status}"), wait)
 
 

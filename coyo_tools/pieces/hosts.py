@@ -1,99 +1,177 @@
-"""Rows waiting to be fetched, no more of one host at a time than it may bear.
+"""Rows waiting to be fetched, in turns by host, none asked more than it may bear.
 
-A row whose host is busy waits here and not on a connection, so that one slow host keeps
-nobody else from being fetched.
+A row whose host is busy, limited or pausing waits here and not on a connection, so that one host
+keeps nobody else from being fetched; hosts take turns, so that neighbours of one host in the
+metadata are spread out.
 """
 
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import deque
 from typing import Generic, TypeVar
 
+from coyo_tools.pieces.host_limits import Heard, Host, Limits
+from coyo_tools.words.failures import Failure
+
 Item = TypeVar("Item")
+STALL_S = 1.0  # connections without work for so long want other hosts, however many rows wait
+_GLANCE_S = 0.05
+_REMEMBERED = 50_000  # hosts, before those of which nothing is to be known are forgotten
 
 
 class HostQueue(Generic[Item]):
-    """A bounded queue that hands out items whose host has fewer than per_host under way.
+    """A queue that hands out items whose host may be asked now. Used within one event loop.
 
-    size: items waiting before `put` waits too. Used within one event loop.
+    size: items waiting from which on no more are wanted.
     """
 
-    def __init__(self, size: int, per_host: int) -> None:
-        self._size, self._per_host = size, per_host
+    def __init__(self, size: int, limits: Limits) -> None:
+        self._size, self._limits = size, limits
+        self._hosts: dict[str, Host] = {}
         self._waiting: dict[str, deque[Item]] = {}
-        self._ready: dict[str, None] = {}  # hosts with an item and a free place, in turn
-        self._busy: dict[str, int] = {}
-        self._count = 0
+        self._ready: dict[str, None] = {}  # hosts with an item that may be asked, in turn
+        self._timed: dict[str, asyncio.TimerHandle] = {}  # hosts that may be asked later
+        self._count = self._sweep_at = 0
         self._closed = False
         self._takers: deque[asyncio.Future[None]] = deque()
-        self._putters: deque[asyncio.Future[None]] = deque()
+        self._idle_takers = 0
+        self._idle_since = 0.0
+        self._random = random.Random()  # noqa: S311  jitter only, never part of a result
 
-    async def put(self, host: str, item: Item) -> None:
-        """Add an item, waiting while the queue is full."""
-        while self._count >= self._size:
-            await self._turn(self._putters)
-        self.put_now(host, item)
-
-    def put_now(self, host: str, item: Item) -> None:
-        """Add an item that comes back, whether the queue is full or not."""
+    def put(self, host: str, item: Item) -> None:
+        """Add an item."""
         self._waiting.setdefault(host, deque()).append(item)
         self._count += 1
         self._offer(host)
 
+    async def wants_more(self) -> None:
+        """Wait until few items are left, or until those that are keep no connection busy."""
+        loop = asyncio.get_running_loop()
+        while self._count >= self._size:
+            if self._idle_takers and loop.time() - self._idle_since > STALL_S:
+                self._idle_since = loop.time()  # one more, and then a look at what it brought
+                return
+            await asyncio.sleep(_GLANCE_S)
+
     async def take(self) -> tuple[str, Item] | None:
         """The next item with its host, which then counts as busy; None once closed."""
-        while not self._ready:
-            if self._closed:
-                return None
-            await self._turn(self._takers)
-        host = next(iter(self._ready))
-        del self._ready[host]
-        item = self._waiting[host].popleft()
-        if not self._waiting[host]:
-            del self._waiting[host]
+        loop = asyncio.get_running_loop()
+        while True:
+            while not self._ready:
+                if self._closed:
+                    return None
+                await self._turn()
+            name = next(iter(self._ready))
+            del self._ready[name]
+            host, now = self._host(name), loop.time()
+            if host.has_room and host.free_at <= now:
+                break
+            self._offer(name)  # it was told to pause meanwhile
+        item = self._waiting[name].popleft()
+        if not self._waiting[name]:
+            del self._waiting[name]
         self._count -= 1
-        self._busy[host] = self._busy.get(host, 0) + 1
-        self._offer(host)
-        _wake(self._putters)
-        return host, item
+        host.ask(now)
+        self._offer(name)
+        return name, item
 
-    def release(self, host: str) -> None:
-        """An item of this host is done with."""
-        self._busy[host] -= 1
-        if not self._busy[host]:
-            del self._busy[host]
-        self._offer(host)
+    def release(self, name: str, heard: Heard) -> None:
+        """A request to this host has ended."""
+        now = asyncio.get_running_loop().time()
+        self._hosts[name].hear(now, heard, self._random.uniform(0.5, 1.5))
+        self._offer(name)
+        if len(self._hosts) > max(_REMEMBERED, self._sweep_at):
+            self._forget(now)
+
+    def aside(self, name: str) -> Failure | None:
+        """Why a host was put aside; None where it was not."""
+        host = self._hosts.get(name)
+        return host.aside if host else None
+
+    def withdraw(self, name: str) -> list[Item]:
+        """Take back all that waits for a host."""
+        items = list(self._waiting.pop(name, ()))
+        self._count -= len(items)
+        self._ready.pop(name, None)
+        return items
+
+    def seconds_until(self, name: str) -> float:
+        """How long the host is still to be left alone."""
+        return self._host(name).not_before - asyncio.get_running_loop().time()
 
     def close(self) -> None:
         """No more items: `take` gives None once none is ready."""
         self._closed = True
         while self._takers:
-            _wake(self._takers)
+            self._wake()
 
-    def _offer(self, host: str) -> None:
-        """Put the host last in turn where it has an item and a free place."""
-        if host in self._waiting and self._busy.get(host, 0) < self._per_host:
-            if host not in self._ready:
-                self._ready[host] = None
-            _wake(self._takers)
+    def _host(self, name: str) -> Host:
+        host = self._hosts.get(name)
+        if host is None:
+            # Rows that are sent to nobody need no limit.
+            connections = self._limits.connections if name else self._size
+            host = self._hosts[name] = Host(connections, self._limits.rate_of(name))
+        return host
 
-    @staticmethod
-    async def _turn(line: deque[asyncio.Future[None]]) -> None:
-        place = asyncio.get_running_loop().create_future()
-        line.append(place)
+    def _offer(self, name: str) -> None:
+        """Put the host last in turn where it has an item and may be asked, or at that time."""
+        if name not in self._waiting or name in self._ready:
+            return
+        host = self._host(name)
+        if not host.has_room:
+            return
+        loop = asyncio.get_running_loop()
+        if timer := self._timed.pop(name, None):
+            timer.cancel()
+        if host.free_at > loop.time():
+            self._timed[name] = loop.call_at(host.free_at, self._is_due, name)
+            return
+        self._ready[name] = None
+        self._wake()
+
+    def _is_due(self, name: str) -> None:
+        del self._timed[name]
+        self._offer(name)
+
+    def _forget(self, now: float) -> None:
+        """Keep only hosts with something to know of, or to do; of too many, the latest."""
+        busy = {n for n, h in self._hosts.items() if h.busy or n in self._waiting}
+        kept = [n for n, h in self._hosts.items() if n in busy or not h.is_plain(now)]
+        keep = busy | set(kept[-_REMEMBERED:])
+        self._hosts = {n: h for n, h in self._hosts.items() if n in keep}
+        self._sweep_at = 2 * len(self._hosts)
+
+    async def _turn(self) -> None:
+        """Wait in line for something to be ready."""
+        loop = asyncio.get_running_loop()
+        place = loop.create_future()
+        self._takers.append(place)
+        if not self._idle_takers:
+            self._idle_since = loop.time()
+        self._idle_takers += 1
         try:
             await place
         except asyncio.CancelledError:
             if place.done() and not place.cancelled():
-                _wake(line)  # the turn was ours and is passed on
+                self._wake()  # the turn was ours and is passed on
             raise
+        finally:
+            self._idle_takers -= 1
+
+    def _wake(self) -> None:
+        """Give the first in line its turn."""
+        while self._takers:
+            place = self._takers.popleft()
+            if not place.done():
+                place.set_result(None)
+                return
 
 
-def _wake(line: deque[asyncio.Future[None]]) -> None:
-    """Give the first in line its turn."""
-    while line:
-        place = line.popleft()
-        if not place.done():
-            place.set_result(None)
-            return
+def host_of(url: str | None) -> str:
+    """What rows are grouped by while they wait: the url's host and port, as they are written."""
+    after = (url or "").partition("://")[2].lower()
+    for end in "/?#":
+        after = after.partition(end)[0]
+    return after.rpartition("@")[2]

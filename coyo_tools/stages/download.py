@@ -9,11 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import queue
-import random
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,22 +22,19 @@ from typing import TYPE_CHECKING, Any
 from coyo_tools.machinery.storage import folder_at
 from coyo_tools.pieces import shards
 from coyo_tools.pieces.blocklist import BlockList
+from coyo_tools.pieces.hosts import host_of
 from coyo_tools.pieces.rows import Outcome
 from coyo_tools.pieces.tally import Tally
-from coyo_tools.stages.open_shard import OpenShard, ShardUnit
+from coyo_tools.stages.open_shard import Job, OpenShard, ShardUnit
 from coyo_tools.words.config import DownloadSettings
 from coyo_tools.words.errors import CoyoError
-from coyo_tools.words.failures import FAILURES, Failure
+from coyo_tools.words.failures import Failure
 
 if TYPE_CHECKING:
     from coyo_tools.pieces.careful import CarefulDecoder
     from coyo_tools.pieces.fetch import Fetched, Fetcher, Refused
-    from coyo_tools.pieces.hosts import HostQueue
 
 OPEN_SHARDS = 8  # a worker's shards under way at once; more than one only for stragglers
-BACKOFF_S = 0.5  # before the first retry; doubled for each further one
-LONGEST_BACKOFF_S = 30.0
-_WAITING = 8  # rows lined up for each connection, so that a busy host's do not fill the line
 _GLANCE_S = 0.1  # how often a shard looks whether another one that it needs is done
 _TELL_S = 0.5  # between two progress events
 
@@ -50,7 +46,8 @@ class Download:
     """The work over shards. todo: numbers of all shards this run makes, by any worker.
 
     scratch: a local folder that all workers share, in which they leave marks. threads: that
-    decode, in each process. census: keep what became of the rows, and no pictures.
+    decode, in each process. census: keep what became of the rows, and no pictures. processes:
+    that share what a host bears.
     """
 
     settings: DownloadSettings
@@ -60,6 +57,7 @@ class Download:
     blocked: BlockList
     threads: int
     census: bool = False
+    processes: int = 1
 
     def __call__(
         self, units: Iterator[ShardUnit], emit: Emit
@@ -79,15 +77,6 @@ class Download:
             finally:
                 line.cancel()
                 thread.join()
-
-
-@dataclass(frozen=True)
-class _Job:
-    """A row to fetch. tries: how many there have been."""
-
-    shard: OpenShard
-    row: int
-    tries: int = 0
 
 
 class _Timed:
@@ -117,7 +106,6 @@ class _Line:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._main: asyncio.Task[None] | None = None
         self._open = 0
-        self._random = random.Random()  # noqa: S311  jitter only, never part of a result
 
     def run_thread(self) -> None:
         """Run the loop in this thread; results, an error, and at last None are given."""
@@ -139,16 +127,14 @@ class _Line:
 
     async def _run(self) -> None:
         from coyo_tools.pieces.fetch import Fetcher
-        from coyo_tools.pieces.hosts import HostQueue
+        from coyo_tools.stages.turns import Turns
 
         self._loop, self._main = asyncio.get_running_loop(), asyncio.current_task()
-        self._queue: HostQueue[_Job] = HostQueue(
-            _WAITING * self._settings.connections, self._settings.per_host
-        )
+        self._alive: set[OpenShard] = set()
+        self._turns = Turns(self._settings, self._work.processes, self._alive, self._give_up)
         self._room = asyncio.Semaphore(OPEN_SHARDS)
         self._idle = asyncio.Event()
         self._idle.set()
-        self._alive: set[OpenShard] = set()
         self._decoders = ThreadPoolExecutor(self._work.threads, thread_name_prefix="decode")
         self._files = ThreadPoolExecutor(2, thread_name_prefix="files")
         self._asking = ThreadPoolExecutor(1, thread_name_prefix="units")
@@ -195,10 +181,11 @@ class _Line:
             if shard.elsewhere:
                 self._group.create_task(self._copy(shard))
             for row in shard.fetch:
-                await self._queue.put(host_of(shard.rows.urls[row]), _Job(shard, row))
+                self._turns.line_up(Job(shard, row))
             await self._finish_if_done(shard)
+            await self._turns.wants_more()
         await self._idle.wait()
-        self._queue.close()
+        self._turns.close()
 
     def _begin(self, unit: ShardUnit) -> OpenShard:
         """Open the shard; carefully, where a worker died while it was open before."""
@@ -218,33 +205,29 @@ class _Line:
         )
 
     async def _connection(self) -> None:
-        """One of the connections: fetch the next row whose host has room."""
-        while (taken := await self._queue.take()) is not None:
+        """One of the connections: fetch the next row whose host may be asked."""
+        while (taken := await self._turns.take()) is not None:
             host, job = taken
-            try:
-                fetched = await self._fetch(host, job)
-            finally:
-                self._queue.release(host)
-            if fetched is not None:
-                await self._add(job.shard, job.row, fetched)
+            result = self._turns.hear(host, job, await self._fetch(job))
+            if result is not None:
+                await self._add(job.shard, job.row, result)
 
-    async def _fetch(self, host: str, job: _Job) -> bytes | Failure | None:
-        """The body, or why there is none; None where the row is tried again later."""
-        from coyo_tools.pieces.fetch import Fetched
+    async def _fetch(self, job: Job) -> Fetched | Refused:
+        from coyo_tools.pieces.fetch import Refused
 
         try:
-            answer = await self._fetcher.fetch(job.shard.rows.urls[job.row])
+            return await self._fetcher.fetch(job.shard.rows.urls[job.row])
         except Exception as error:  # noqa: BLE001  one url must not end a run of days
-            return Failure("internal", type(error).__name__)
-        if isinstance(answer, Fetched):
-            return answer.data
-        if not FAILURES[answer.failure.error].retry or job.tries >= self._settings.retries:
-            return answer.failure
-        wait = min(BACKOFF_S * 2**job.tries, LONGEST_BACKOFF_S) * self._random.uniform(0.5, 1.5)
-        wait = max(wait, answer.retry_after_s or 0.0)
-        later = replace(job, tries=job.tries + 1)
-        asyncio.get_running_loop().call_later(wait, self._queue.put_now, host, later)
-        return None
+            return Refused(Failure("internal", type(error).__name__))
+
+    def _give_up(self, jobs: Sequence[Job], why: Failure) -> None:
+        """Record rows whose host is gone, without asking for them."""
+
+        async def record() -> None:
+            for job in jobs:
+                await self._add(job.shard, job.row, why)
+
+        self._group.create_task(record())
 
     async def _add(self, shard: OpenShard, row: int, result: bytes | Failure | Outcome) -> None:
         """Decode and write a row in a thread; publish the shard with its last row."""
@@ -257,6 +240,7 @@ class _Line:
         await self._finish_if_done(shard)
 
     async def _finish_if_done(self, shard: OpenShard) -> None:
+        self._turns.try_a_last_time(shard)
         if shard.left or shard not in self._alive:
             return
         self._alive.remove(shard)
@@ -288,7 +272,7 @@ class _Line:
                 if url == shard.rows.urls[row]:
                     await self._add(shard, row, outcome)
                 else:  # equal hashes of different urls
-                    await self._queue.put(host_of(shard.rows.urls[row]), _Job(shard, row))
+                    self._turns.line_up(Job(shard, row))
 
     def _is_done(self, number: int) -> bool:
         done = Path(self._work.scratch) / f"done-{number}"
@@ -302,11 +286,6 @@ class _Line:
     def _tell_now(self) -> None:
         if (news := self._tally.take()) is not None:
             self._emit(news)
-
-
-def host_of(url: str | None) -> str:
-    """What rows are grouped by while they wait: the url's authority, as it is written."""
-    return (url or "").partition("://")[2].partition("/")[0].lower()
 
 
 def _first(group: BaseExceptionGroup[Any]) -> BaseException:

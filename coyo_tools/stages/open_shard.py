@@ -18,6 +18,31 @@ if TYPE_CHECKING:
     from coyo_tools.pieces.careful import CarefulDecoder
 
 
+@dataclass(frozen=True)
+class Job:
+    """A row to fetch. tries: how many there have been. last: its host was put aside, and this
+    try decides over all rows of the shard that are the host's."""
+
+    shard: OpenShard
+    row: int
+    tries: int = 0
+    last: bool = False
+
+
+@dataclass(eq=False)
+class LastTry:
+    """A host of a shard that is asked once more. under_way: tries; rest: the rows that wait for
+    what comes of them."""
+
+    under_way: int
+    rest: list[Job]
+
+    def withdraw(self) -> list[Job]:
+        """The rows that waited, which then do no more."""
+        rest, self.rest = self.rest, []
+        return rest
+
+
 @dataclass(frozen=True, eq=False)
 class ShardUnit:
     """One shard to make. first_row: number of its first row in the whole input.
@@ -65,6 +90,9 @@ class OpenShard:
         self.followers: dict[int, list[int]] = {}
         self.elsewhere: dict[int, int] = {}
         self.fetch: list[int] = []
+        self.parked: dict[str, list[Job]] = {}  # by host, of those that were put aside
+        self.last_tries: dict[str, LastTry] = {}
+        self._parked_rows = 0
         kept = _keep(self, out) if unit.again else set()
         self._sort_rows(kept)
 
@@ -85,6 +113,26 @@ class OpenShard:
     def _same(self, row: int, owner: int, kept: set[int]) -> bool:
         """Equal hashes are not yet equal urls; and a row that is not fetched leads nobody."""
         return self.rows.urls[row] == self.rows.urls[owner] and owner not in kept
+
+    def park(self, host: str, job: Job) -> None:
+        """Keep a row until its host is asked again."""
+        self.parked.setdefault(host, []).append(job)
+        self._parked_rows += self._weight(job)
+
+    def unpark(self, host: str) -> list[Job]:
+        """Give back the rows of a host that were kept."""
+        jobs = self.parked.pop(host, [])
+        self._parked_rows -= sum(map(self._weight, jobs))
+        return jobs
+
+    @property
+    def only_parked_are_left(self) -> bool:
+        """Whether the shard would be done but for rows of hosts that were put aside."""
+        return 0 < self.left == self._parked_rows
+
+    def _weight(self, job: Job) -> int:
+        """Rows that are done with this one."""
+        return 1 + len(self.followers.get(job.row, ()))
 
     def add(self, row: int, outcome: Outcome) -> int:
         """Write a row and those that follow it; gives the number of rows."""

@@ -20,8 +20,9 @@ from coyo_tools.pieces.census import CENSUS, FORMAT, Census
 from coyo_tools.pieces.census_figures import Figures
 from coyo_tools.pieces.census_parts import ROWS_A_PART
 from coyo_tools.pieces.clusters import Estimate
+from coyo_tools.pieces.hosts import host_of
 from coyo_tools.pieces.shard_plan import Plan, as_stream
-from coyo_tools.stages.download import Download, host_of
+from coyo_tools.stages.download import Download
 from coyo_tools.stages.open_shard import ShardUnit
 from coyo_tools.verbs.fetching import Told, block_list, repeats_of, versions
 from coyo_tools.words.config import CensusSettings, DownloadSettings, as_json
@@ -181,7 +182,14 @@ def _ask(
     with tempfile.TemporaryDirectory(prefix="coyo-census-") as scratch:
         threads = max(1, -(-engine.cores() // processes))
         work = Download(
-            settings, folder.url, scratch, frozenset(todo), blocked, threads, census=True
+            settings,
+            folder.url,
+            scratch,
+            frozenset(todo),
+            blocked,
+            threads,
+            census=True,
+            processes=processes,
         )
         for _ in engine.run(work, _units(asked, todo), processes=processes, on_event=told.hear):
             told.tell()

@@ -351,7 +351,7 @@ class DownloadSettings:
     )
     retries: int = option(
         1,
-        "Further tries of a row whose failure may pass.",
+        "Further tries of a row whose failure may pass; four times as many after 429 and 503.",
         minimum=0,
         affects_result=False,
     )
@@ -400,7 +400,18 @@ class DownloadSettings:
         128, "Connections a process keeps busy.", minimum=1, affects_result=False
     )
     per_host: int = option(
-        32, "Connections a process opens to one host.", minimum=1, affects_result=False
+        32,
+        "Connections to one host, of all processes together; at least one of each.",
+        minimum=1,
+        affects_result=False,
+    )
+    per_host_rate: float | None = option(
+        None,
+        "Requests a second to one host, of all processes together; 0: no limit. Default 20, and no "
+        "limit for hosts spelled as private addresses (a local mirror).",
+        minimum=0,
+        metavar="R",
+        affects_result=False,
     )
     engine: str = option(
         "coyo",

@@ -193,7 +193,7 @@ class Recovering(RawServer):
     def _behave(self, number: int):
         async def behave(reader, writer) -> None:
             ill = number % 2 and not self.well
-            data = answer(b"", "503 Busy") if ill else answer(picture(number))
+            data = answer(b"", "500 Oops") if ill else answer(picture(number))
             await sends(answer(b"x", "404 Gone") if number % 10 == 8 else data)(reader, writer)
 
         return behave

@@ -1,0 +1,145 @@
+"""Which row is fetched next, and what becomes of one that failed.
+
+A host that answers nothing, several times in a row, is put aside. Its rows wait until nothing
+else is left of their shard; then a few of them are tried, and where these fail as well the
+shard's other rows of this host are recorded with their failure, unasked. So a dead host costs a
+shard one deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from coyo_tools.pieces.fetch import Fetched, Refused
+from coyo_tools.pieces.host_limits import LAST_TRIES, Heard, Limits
+from coyo_tools.pieces.hosts import HostQueue, host_of
+from coyo_tools.stages.open_shard import Job, LastTry, OpenShard
+from coyo_tools.words.config import DownloadSettings
+from coyo_tools.words.failures import FAILURES, Failure
+
+BACKOFF_S = 0.5  # before a row's first retry; doubled for each further one
+LONGEST_BACKOFF_S = 30.0
+TRIES_WHEN_ASKED_TO_WAIT = 4  # to one of --retries, after 429 and 503
+_WAITING = 8  # rows a connection; where fewer are lined up, the next shard is begun
+_SILENT = frozenset(("connect", "dns", "timeout"))
+# Where nothing was sent, or what happened says nothing of the host.
+_UNSENT = frozenset(("bad_url", "blocked", "private_address", "no_such_host", "robots", "internal"))
+
+
+class Turns:
+    """The rows of a process's open shards, in the order in which they may be fetched.
+
+    processes: that share what a host bears. shards: those that are open. give_up: called with
+    rows that are to be recorded with a failure.
+    """
+
+    def __init__(
+        self,
+        settings: DownloadSettings,
+        processes: int,
+        shards: set[OpenShard],
+        give_up: Callable[[Sequence[Job], Failure], None],
+    ) -> None:
+        self._settings, self._shards, self._give_up = settings, shards, give_up
+        self._queue: HostQueue[Job] = HostQueue(
+            _WAITING * settings.connections, Limits.of(settings, processes)
+        )
+        self.take, self.close = self._queue.take, self._queue.close
+        self.wants_more = self._queue.wants_more
+        self._random = random.Random()  # noqa: S311  jitter only, never part of a result
+
+    def line_up(self, job: Job) -> None:
+        """Let a row wait for its turn, or for its host's last try."""
+        host = host_of(job.shard.rows.urls[job.row])
+        if job.last or not self._queue.aside(host):
+            self._queue.put(host, job)
+            return
+        job.shard.park(host, job)
+        self.try_a_last_time(job.shard)
+
+    def hear(self, host: str, job: Job, answer: Fetched | Refused) -> bytes | Failure | None:
+        """What is to be recorded of a row that `take` gave; None where it is tried again."""
+        self._tell_host(host, answer)
+        result: bytes | Failure | None
+        if isinstance(answer, Fetched):
+            result = answer.data
+        else:
+            result = None if self._try_again(host, job, answer) else answer.failure
+        if job.last:
+            self._end_last_try(host, job.shard, answer)
+        return result
+
+    def try_a_last_time(self, shard: OpenShard) -> None:
+        """Where nothing else is left of a shard: ask the hosts that were put aside, but for those
+        that want to be left alone for longer than the deadline."""
+        if not shard.only_parked_are_left:
+            return
+        for host in list(shard.parked):
+            jobs, why = shard.unpark(host), self._queue.aside(host)
+            if why and self._queue.seconds_until(host) > self._settings.timeout_s:
+                self._give_up(jobs, why)
+                continue
+            shard.last_tries[host] = LastTry(len(jobs[:LAST_TRIES]), jobs[LAST_TRIES:])
+            for job in jobs[:LAST_TRIES]:
+                self._queue.put(host, replace(job, last=True))
+
+    def _tell_host(self, host: str, answer: Fetched | Refused) -> None:
+        """Tell the queue what came; move the host's rows where it is put aside, or comes back."""
+        was = self._queue.aside(host)
+        self._queue.release(host, heard(answer))
+        now = self._queue.aside(host)
+        if now and not was:
+            for job in self._queue.withdraw(host):
+                self.line_up(job)
+        elif was and not now:
+            for shard in self._shards:
+                last = shard.last_tries.get(host)
+                for job in shard.unpark(host) + (last.withdraw() if last else []):
+                    self._queue.put(host, job)
+
+    def _try_again(self, host: str, job: Job, answer: Refused) -> bool:
+        """Line a row up once more, where it is worth it: at once where its host pauses by itself,
+        else after a while."""
+        asked_to_wait = answer.retry_after_s is not None
+        tries = self._settings.retries * (TRIES_WHEN_ASKED_TO_WAIT if asked_to_wait else 1)
+        is_aside = bool(self._queue.aside(host))
+        if (
+            not FAILURES[answer.failure.error].retry
+            or job.tries >= tries
+            or (job.last and is_aside)
+        ):
+            return False
+        later = replace(job, tries=job.tries + 1, last=False)
+        if asked_to_wait or is_aside:
+            self.line_up(later)
+        else:
+            wait = min(BACKOFF_S * 2**job.tries, LONGEST_BACKOFF_S)
+            wait *= self._random.uniform(0.5, 1.5)
+            asyncio.get_running_loop().call_later(wait, self.line_up, later)
+        return True
+
+    def _end_last_try(self, host: str, shard: OpenShard, answer: Fetched | Refused) -> None:
+        """With the last of its tries a host that stays away takes its other rows along."""
+        last = shard.last_tries[host]
+        last.under_way -= 1
+        if last.under_way:
+            return
+        del shard.last_tries[host]
+        if last.rest and isinstance(answer, Refused):
+            self._give_up(last.rest, answer.failure)
+
+
+def heard(answer: Fetched | Refused) -> Heard:
+    """What an answer tells of the host."""
+    if isinstance(answer, Fetched):
+        return Heard()
+    error = answer.failure.error
+    return Heard(
+        reached=answer.reached or error not in _SILENT,
+        wait_s=answer.retry_after_s,
+        failure=answer.failure,
+        sent=answer.reached or error not in _UNSENT,
+    )
