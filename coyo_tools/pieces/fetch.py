@@ -119,13 +119,11 @@ class Fetcher:
             },
             timeout=aiohttp.ClientTimeout(total=None),  # the deadline is set in `fetch`
         )
-        self._robots: dict[str, asyncio.Task[robots.Robots | Refused]] = {}
+        self._robots = robots.Cache(self._fetch_robots)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for task in self._robots.values():
-            task.cancel()
-        await asyncio.gather(*self._robots.values(), return_exceptions=True)
+        await self._robots.close()
         await self._session.close()
         await self._resolver.close()
 
@@ -213,28 +211,26 @@ class Fetcher:
             return await _body(answer, self.settings.max_bytes)
 
     async def _ask_robots(self, target: URL) -> Refused | None:
-        origin = str(target.origin())
-        if origin not in self._robots:
-            if len(self._robots) > 100_000:
-                self._robots.clear()
-            self._robots[origin] = asyncio.create_task(self._fetch_robots(target.origin()))
-        rules = await asyncio.shield(self._robots[origin])
+        rules = await self._robots.of(str(target.origin()))
         if isinstance(rules, Refused):
             return rules
         if rules.allows(target.raw_path_qs):
             return None
         return Refused(Failure("robots", "robots.txt forbids the url"))
 
-    async def _fetch_robots(self, origin: URL) -> robots.Robots | Refused:
-        """RFC 9309, 2.3.1: absent allows all, a server error forbids all."""
-        answer = await self._within_deadline(origin / "robots.txt", ask_robots=False)
+    async def _fetch_robots(self, origin: str) -> tuple[robots.Robots | Refused, float]:
+        """The rules and for how long they hold, s. RFC 9309, 2.3.1: absent allows all, a server
+        error forbids all."""
+        answer = await self._within_deadline(URL(origin) / "robots.txt", ask_robots=False)
         if isinstance(answer, Fetched):
             text = answer.data[:_ROBOTS_BYTES].decode("utf-8", errors="replace")
-            return robots.parse_robots(text, AGENT)
+            return robots.parse_robots(text, AGENT), robots.HOLDS_S
         error = answer.failure.error
         if error in ("http_5xx", "http_429"):
-            return robots.FORBID_ALL
-        return robots.ALLOW_ALL if error not in _UNREACHED else answer
+            return robots.FORBID_ALL, robots.TROUBLE_HOLDS_S
+        if error in _UNREACHED:
+            return answer, robots.TROUBLE_HOLDS_S
+        return robots.ALLOW_ALL, robots.HOLDS_S
 
 
 @dataclass

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+HOLDS_S = 24 * 3600.0  # for how long an answer holds (RFC 9309, 2.4)
+TROUBLE_HOLDS_S = 600.0  # the same, of none
+_REMEMBERED = 100_000
 
 # `none` is short for `noindex, nofollow`.
 OPT_OUTS = frozenset(("noai", "noimageai", "noindex", "noimageindex", "none"))
@@ -87,3 +94,41 @@ def parse_robots(text: str, agent: str) -> Robots:
             for one in current if value else []:
                 groups[one].append((name == "allow", value))
     return Robots(tuple(groups.get(agent.lower(), groups.get("*", []))))
+
+
+Answer = TypeVar("Answer")
+
+
+class Cache(Generic[Answer]):
+    """What came of asking origins for their robots.txt: each is asked once, until it no longer
+    holds. ask: gives for an origin what came, and for how many seconds that holds."""
+
+    def __init__(self, ask: Callable[[str], Coroutine[Any, Any, tuple[Answer, float]]]) -> None:
+        self._ask = ask
+        self._known: dict[str, tuple[float, Answer]] = {}
+        self._asking: dict[str, asyncio.Task[Answer]] = {}
+
+    async def of(self, origin: str) -> Answer:
+        """What holds for an origin now."""
+        until, answer = self._known.get(origin, (0.0, None))
+        if answer is not None and until > time.monotonic():
+            return answer
+        if origin not in self._asking:
+            task = self._asking[origin] = asyncio.create_task(self._learn(origin))
+            task.add_done_callback(lambda _: self._asking.pop(origin, None))
+        return await asyncio.shield(self._asking[origin])
+
+    async def _learn(self, origin: str) -> Answer:
+        answer, holds_s = await self._ask(origin)
+        self._known.pop(origin, None)
+        while len(self._known) >= _REMEMBERED:
+            del self._known[next(iter(self._known))]
+        self._known[origin] = (time.monotonic() + holds_s, answer)
+        return answer
+
+    async def close(self) -> None:
+        """Give up what is still asked for."""
+        tasks = list(self._asking.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import asyncio
 import time
 
 import pytest
 
+from coyo_tools.pieces import robots
 from coyo_tools.pieces.robots import ALLOW_ALL, FORBID_ALL, opt_out, parse_robots
 
 AGENT = "coyo-tools"
@@ -88,3 +90,38 @@ def test_a_pattern_of_many_stars_costs_nothing():
     started = time.monotonic()
     assert rules.allows("/" + "a" * 20_000)
     assert time.monotonic() - started < 5
+
+
+async def test_an_origin_is_asked_once_while_its_answer_holds(monkeypatch):
+    clock, asked = [1000.0], []
+
+    async def ask(origin):
+        asked.append(origin)
+        await asyncio.sleep(0)
+        return ALLOW_ALL, 60.0
+
+    cache = robots.Cache(ask)
+    monkeypatch.setattr(robots.time, "monotonic", lambda: clock[0])
+    assert await asyncio.gather(*(cache.of("a") for _ in range(5))) == [ALLOW_ALL] * 5
+    clock[0] += 59
+    await cache.of("a")
+    assert asked == ["a"]
+    clock[0] += 2
+    await cache.of("a")
+    assert asked == ["a", "a"]
+    await cache.close()
+
+
+async def test_of_too_many_origins_the_oldest_are_asked_again(monkeypatch):
+    monkeypatch.setattr(robots, "_REMEMBERED", 2)
+    asked = []
+
+    async def ask(origin):
+        asked.append(origin)
+        return ALLOW_ALL, 60.0
+
+    cache = robots.Cache(ask)
+    for origin in "abcca":
+        await cache.of(origin)
+    assert "".join(asked) == "abca"
+    await cache.close()
