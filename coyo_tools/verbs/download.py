@@ -171,7 +171,8 @@ def _work(
     if settings.engine == "img2dataset":
         return Img2dataset(settings, out, scratch, processes), 1
     threads = max(1, -(-engine.cores() // processes))
-    return Download(settings, out, scratch, frozenset(todo), blocked, threads), processes
+    work = Download(settings, out, scratch, frozenset(todo), blocked, threads, processes=processes)
+    return work, processes
 
 
 def _units(

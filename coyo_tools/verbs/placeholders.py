@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from coyo_tools.machinery.sorted_runs import Spill, merged
 from coyo_tools.machinery.storage import Folder, filesystem
 from coyo_tools.pieces import placeholders, shards
+from coyo_tools.pieces.hosts import host_of
 from coyo_tools.pieces.phash import DRIFTED, REPLACED, SAME, UNKNOWN
 from coyo_tools.pieces.placeholders import COLUMNS, LEAST, PLACEHOLDER
-from coyo_tools.stages.download import host_of
 from coyo_tools.words.failures import SUCCESS
 
 if TYPE_CHECKING:
