@@ -105,6 +105,8 @@ class Host:
             self._due -= self._every  # it cost the host nothing
         elif heard.wait_s is not None:
             self._pause(now, heard, jitter)
+        elif heard.reached and now < self.not_before:
+            self.strikes = 0  # it was under way when the host asked to wait
         elif heard.reached:
             self.strikes = self.pauses = 0
             self.aside = None

@@ -194,6 +194,8 @@ def test_a_host_that_wants_to_be_left_alone_for_long_is_put_aside_at_once():
     host = Host(8, 0.0)
     host.ask(0.0)
     host.hear(0.0, Heard(wait_s=3600.0, failure=Failure("http_429")), 1.0)
+    host.ask(0.0)
+    host.hear(1.0, Heard(), 1.0)  # was under way: the host still wants to be left alone
     assert host.aside == Failure("http_429")
     assert host.not_before == 3600.0
 
