@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from coyo_tools.verbs.score import ScoreResult, score
     from coyo_tools.verbs.stats import StatsResult, stats
     from coyo_tools.verbs.to_datasets import to_datasets
+    from coyo_tools.verbs.weights import WeightsState, fetch_weights, verify_weights, weights
     from coyo_tools.words.config import (
         CensusSettings,
         CompareSettings,
@@ -78,6 +79,10 @@ _WHERE = {
     "stats": "verbs.stats",
     "StatsResult": "verbs.stats",
     "to_datasets": "verbs.to_datasets",
+    "weights": "verbs.weights",
+    "fetch_weights": "verbs.weights",
+    "verify_weights": "verbs.weights",
+    "WeightsState": "verbs.weights",
     "StatsSettings": "words.config",
     "FilterSettings": "words.config",
     "DiffSettings": "words.config",
@@ -117,12 +122,14 @@ __all__ = [
     "ScoreSettings",
     "StatsResult",
     "StatsSettings",
+    "WeightsState",
     "census",
     "compare",
     "compare_presets",
     "demo",
     "diff",
     "download",
+    "fetch_weights",
     "filter",
     "inspect",
     "plan",
@@ -133,6 +140,8 @@ __all__ = [
     "score",
     "stats",
     "to_datasets",
+    "verify_weights",
+    "weights",
 ]
 
 

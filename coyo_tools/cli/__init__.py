@@ -23,6 +23,7 @@ COMMANDS: dict[str, str] = {
     "diff": "Say what two subsets share, and which rule made each difference.",
     "download": "Fetch the images of a subset into tar shards.",
     "score": "Recompute columns from the images and captions.",
+    "weights": "List, fetch and verify the model files that scores need.",
     "compare": "Set recomputed columns against the published ones.",
     "report": "Draw one page that shows what was kept, fetched and found.",
     "push": "Publish a folder of metadata on the Hugging Face hub, with a dataset card.",

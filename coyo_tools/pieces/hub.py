@@ -13,7 +13,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote, urljoin
 
@@ -124,6 +124,31 @@ def place(url: str) -> Place:
     address = _Address.of(url)
     path = f"/datasets/{address.dataset}/resolve/{address.revision}/{quote(address.path)}"
     return _place(path, url, fixed=True)
+
+
+def model_file(
+    repository: str, revision: str, name: str, traffic: Traffic
+) -> tuple[Place, int, str | None]:
+    """Where a file of a model's repository comes from, its bytes, and its sha256 where it has one.
+
+    Only files in git-lfs have one. Raises SourceNotFound, SourceError.
+    """
+    where, at = f"{endpoint()}/{repository}", quote(revision, safe="")
+    asked = _model_place(f"/api/models/{repository}/paths-info/{at}", where)
+    try:
+        entries = json.loads(web.get(asked, traffic, {"paths": [name], "expand": False})[0])
+        (entry,) = entries
+        large = entry.get("lfs") or {}
+        size, sha256 = int(large.get("size", entry["size"])), large.get("oid")
+    except FileNotFoundError as error:
+        raise SourceNotFound("no such repository or revision", where=where) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SourceNotFound(f"no such file: {name}", where=where) from error
+    return _model_place(f"/{repository}/resolve/{at}/{quote(name)}", where), size, sha256
+
+
+def _model_place(page: str, where: str) -> Place:
+    return replace(_place(page, where), explain=lambda _, __: None)  # the usual words will do
 
 
 def _place(page: str, where: str, *, fixed: bool = False) -> Place:

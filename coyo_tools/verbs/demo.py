@@ -175,12 +175,13 @@ def score_columns() -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The columns that can be scored here and now, and a line on those that cannot."""
     from coyo_tools.pieces.scores import SCORES
     from coyo_tools.pieces.scores.base import weights_of
+    from coyo_tools.pieces.scores.weights_cache import at_hand
 
     models = [score for score in SCORES if weights_of([score])]
     ready = [
         score
         for score in models
-        if not score.missing_packages() and all(w.at_hand() for w in weights_of([score]).values())
+        if not score.missing_packages() and all(map(at_hand, weights_of([score]).values()))
     ]
     missing = [score.name for score in models if score not in ready]
     note = (

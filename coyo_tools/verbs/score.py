@@ -23,7 +23,7 @@ from coyo_tools.machinery.manifest import (
 )
 from coyo_tools.machinery.storage import Folder, folder_at, local_path
 from coyo_tools.pieces.dataset_objects import is_dataset
-from coyo_tools.pieces.scores import BY_COLUMN, scores_of
+from coyo_tools.pieces.scores import BY_COLUMN, scores_of, weights_cache
 from coyo_tools.pieces.scores.base import Score, Weights, weights_of
 from coyo_tools.pieces.scores.weights import check_file
 from coyo_tools.pieces.shard_reader import Shard, find_shards
@@ -97,7 +97,7 @@ def score(
     devices = devices_of(settings.device)
     overrides = overrides_of(settings.weights, scores)
     found = _units(input, settings, scores)
-    weights = {n: _weights(w, overrides.get(n)) for n, w in weights_of(scores).items()}
+    weights = {n: _weights(w, overrides.get(n), progress) for n, w in weights_of(scores).items()}
     folder = folder_at(out)
     with begin(
         folder,
@@ -179,16 +179,24 @@ def _pictures(manifest: Manifest | None) -> dict[str, Any] | None:
     return {name: manifest.settings.get(name) for name in ("resize", "image_size")}
 
 
-def _weights(weights: Weights, override: Path | None) -> Path:
+@dataclass(frozen=True)
+class _File:
+    path: Path
+    sha256: str
+
+
+def _weights(weights: Weights, override: Path | None, progress: Listener) -> _File:
     """The weights on this machine, looked at. Raises WeightsError."""
-    path = override or weights.fetch()
-    check_file(path, weights.formats)
-    return path
+    if override is not None:
+        check_file(override, weights.formats)
+        return _File(override, sha256_of(override))
+    path = weights_cache.fetch(weights, progress)
+    return _File(path, weights_cache.check(weights, path))
 
 
-def _identity(settings: ScoreSettings, weights: Mapping[str, Path]) -> dict[str, Any]:
+def _identity(settings: ScoreSettings, weights: Mapping[str, _File]) -> dict[str, Any]:
     """The settings as the manifest keeps them: weights by content, wherever the file lies."""
-    digests = {name: f"sha256:{sha256_of(path)}" for name, path in weights.items()}
+    digests = {name: f"sha256:{file.sha256}" for name, file in weights.items()}
     return as_json(settings) | {"weights": digests}
 
 
@@ -204,11 +212,11 @@ def _versions(scores: Sequence[Score]) -> dict[str, str]:
     return found
 
 
-def _work(folder: Folder, settings: ScoreSettings, weights: Mapping[str, Path]) -> ScoreWork:
+def _work(folder: Folder, settings: ScoreSettings, weights: Mapping[str, _File]) -> ScoreWork:
     return ScoreWork(
         out=folder.url,
         columns=settings.columns,
-        weights={name: str(path) for name, path in weights.items()},
+        weights={name: str(file.path) for name, file in weights.items()},
         precision=settings.precision,
         batch_size=settings.batch_size,
         schema=settings.schema,

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from coyo_tools.pieces.scores import clip
-from coyo_tools.pieces.scores.base import IMAGE, Head, Score, ScoreColumn, Setup, Weights
-from coyo_tools.pieces.scores.weights import NPZ, SAFETENSORS, TORCH, load_tensors, url_file
+from coyo_tools.pieces.scores.base import IMAGE, Head, Score, ScoreColumn, Setup
+from coyo_tools.pieces.scores.weights import load_tensors
+from coyo_tools.pieces.scores.weights_files import LAION_AESTHETICS_V2
 from coyo_tools.words.errors import WeightsError
 
 if TYPE_CHECKING:
@@ -20,12 +21,7 @@ if TYPE_CHECKING:
 
     Vector = np.ndarray[Any, np.dtype[np.float32]]
 
-HEAD_URL = (
-    "https://github.com/christophschuhmann/improved-aesthetic-predictor/raw/main/"
-    "sac%2Blogos%2Bava1-l14-linearMSE.pth"
-)
 _DIMENSIONS = 768
-_FORMATS = (TORCH, SAFETENSORS, NPZ)
 
 
 def fold(layers: Mapping[str, Any], where: str) -> tuple[Vector, float]:
@@ -83,7 +79,7 @@ def load_head(path: Path, device: str) -> Head:
     """The folded head, from a torch, safetensors or .npz file. Raises WeightsError."""
     import torch
 
-    vector, bias = fold(load_tensors(path, _FORMATS), str(path))
+    vector, bias = fold(load_tensors(path, LAION_AESTHETICS_V2.formats), str(path))
     on_device = torch.from_numpy(vector).to(device)
 
     def head(images: Any, _: Any) -> Sequence[Any]:
@@ -98,8 +94,6 @@ def _load(setup: Setup) -> Head:
     return load_head(setup.weights, setup.device)
 
 
-_FETCH, _AT_HAND = url_file(HEAD_URL, "sac+logos+ava1-l14-linearMSE.pth", (TORCH,))
-
 SCORE = Score(
     name="aesthetic_score_laion_v2",
     columns=(
@@ -110,7 +104,7 @@ SCORE = Score(
     "embedding of OpenAI CLIP ViT-L-14, computed once with clip_similarity_vitl14",
     licence="Apache-2.0 (head), MIT (CLIP)",
     load=_load,
-    weights=Weights(HEAD_URL, _FORMATS, _FETCH, _AT_HAND),
+    weights=LAION_AESTHETICS_V2,
     encoder=clip.VIT_L_14,
     note="pictures stored smaller than the original move it a little",
     extra="score",

@@ -82,29 +82,42 @@ class LoadedEncoder(Protocol):
         ...
 
 
+def _nowhere() -> Path | None:
+    return None
+
+
 @dataclass(frozen=True)
 class Weights:
-    """Where a score's weights come from.
+    """One weights file, and where it comes from: a url, or a repository of the hub.
 
-    source: in words. formats: of files that `--weights` takes. fetch: the local path of the usual
-    file, downloaded if need be; raises WeightsError. at_hand: that path if nothing needs to be
-    downloaded.
+    name: what `coyo weights` and `--weights NAME=PATH` call it. file: its own name. formats: that
+    `--weights` takes, the usual file's first. revision: "" where it is whatever stands there now.
+    bytes, sha256: None where nobody has looked. also_at: where another program may keep it.
     """
 
-    source: str
+    name: str
+    file: str
     formats: tuple[str, ...]
-    fetch: Callable[[], Path]
-    at_hand: Callable[[], Path | None]
+    licence: str
+    citation: str
+    url: str = ""
+    repository: str = ""
+    revision: str = ""
+    bytes: int | None = None
+    sha256: str | None = None
+    also_at: Callable[[], Path | None] = _nowhere
+
+    @property
+    def source(self) -> str:
+        """Where it comes from, in words."""
+        at = f"@{self.revision}" if self.revision else ""
+        return f"hub {self.repository}{at}" if self.repository else self.url
 
 
 @dataclass(frozen=True)
 class Encoder:
-    """A model that several scores look through: it runs once a picture, whatever their number.
+    """A model that several scores look through: it runs once a picture, whatever their number."""
 
-    name: what `--weights NAME=PATH` calls its file: a column that needs no other one.
-    """
-
-    name: str
     weights: Weights
     load: Callable[[Setup], LoadedEncoder]
 
@@ -176,13 +189,8 @@ class Score:
 
 def weights_of(scores: Iterable[Score]) -> dict[str, Weights]:
     """Every weights file that the scores need, by the name `--weights` calls it."""
-    found = {}
-    for score in scores:
-        if score.weights is not None:
-            found[score.name] = score.weights
-        if score.encoder is not None:
-            found[score.encoder.name] = score.encoder.weights
-    return found
+    both = ((s.weights, s.encoder.weights if s.encoder else None) for s in scores)
+    return {weights.name: weights for pair in both for weights in pair if weights is not None}
 
 
 class PerText:

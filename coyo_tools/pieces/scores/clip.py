@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from coyo_tools.pieces.scores.base import Encoder, Sample, Setup, Weights
-from coyo_tools.pieces.scores.weights import SAFETENSORS, TORCH, hub_file, load_tensors
+from coyo_tools.pieces.scores.weights import load_tensors
+from coyo_tools.pieces.scores.weights_files import CLIP_VIT_B_32, CLIP_VIT_L_14
 from coyo_tools.words.errors import WeightsError
 from coyo_tools.words.failures import Failure
 
@@ -92,15 +93,12 @@ def _shape(tensors: dict[str, Any], name: str) -> str:
     return " x ".join(map(str, tensors[name].shape)) or "a scalar" if name in tensors else "absent"
 
 
-def _declare(name: str, architecture: str, repository: str) -> Encoder:
-    fetch, at_hand = hub_file(repository, "open_clip_model.safetensors")
-
+def _declare(weights: Weights, architecture: str) -> Encoder:
     def load(setup: Setup) -> ClipEncoder:
         return ClipEncoder(architecture, setup)
 
-    weights = Weights(f"hub {repository}", (SAFETENSORS, TORCH), fetch, at_hand)
-    return Encoder(name, weights, load)
+    return Encoder(weights, load)
 
 
-VIT_B_32 = _declare("clip_similarity_vitb32", "ViT-B-32", "timm/vit_base_patch32_clip_224.openai")
-VIT_L_14 = _declare("clip_similarity_vitl14", "ViT-L-14", "timm/vit_large_patch14_clip_224.openai")
+VIT_B_32 = _declare(CLIP_VIT_B_32, "ViT-B-32")
+VIT_L_14 = _declare(CLIP_VIT_L_14, "ViT-L-14")

@@ -24,7 +24,7 @@ def _load(_: Setup) -> Head:
 
 
 def _declare(encoder: Encoder, architecture: str) -> Score:
-    column = encoder.name
+    column = encoder.weights.name
     return Score(
         name=column,
         columns=(

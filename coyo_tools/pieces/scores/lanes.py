@@ -17,6 +17,7 @@ from coyo_tools.pieces.scores.base import (
     ScoreColumn,
     Scorer,
     Setup,
+    Weights,
 )
 from coyo_tools.words.failures import Failure
 
@@ -44,18 +45,19 @@ def load_lanes(
 ) -> list[Lane]:
     """Load the scores. weights: local files by their names in `weights_of`."""
 
-    def setup(name: str) -> Setup:
-        return Setup(device, precision, weights.get(name))
+    def setup(wanted: Weights | None) -> Setup:
+        return Setup(device, precision, weights[wanted.name] if wanted else None)
 
-    together: dict[str, list[Score]] = {}
+    together: dict[object, list[Score]] = {}
     for score in scores:
-        together.setdefault(score.encoder.name if score.encoder else score.name, []).append(score)
+        together.setdefault(score.encoder or score.name, []).append(score)
     lanes = []
-    for name, group in together.items():
-        loaded = [score.load(setup(score.name)) for score in group]
+    for group in together.values():
+        loaded = [score.load(setup(score.weights)) for score in group]
         scorer = cast("Scorer", loaded[0])
-        if group[0].encoder:
-            scorer = Encoded(group[0].encoder.load(setup(name)), group, cast("list[Head]", loaded))
+        if encoder := group[0].encoder:
+            embedding = encoder.load(setup(encoder.weights))
+            scorer = Encoded(embedding, group, cast("list[Head]", loaded))
         lanes.append(Lane(tuple(group), scorer))
     return lanes
 

@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from coyo_tools.pieces.scores.base import IMAGE, Sample, Score, ScoreColumn, Setup, Weights
-from coyo_tools.pieces.scores.weights import HDF5, ONNX, check_file, download
+from coyo_tools.pieces.scores.base import IMAGE, Sample, Score, ScoreColumn, Setup
+from coyo_tools.pieces.scores.weights import HDF5, check_file
+from coyo_tools.pieces.scores.weights_files import OPEN_NSFW
 from coyo_tools.words.errors import WeightsError
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     Batch = np.ndarray[Any, np.dtype[np.float32]]
 
-WEIGHTS_URL = "https://github.com/bhky/opennsfw2/releases/download/v0.1.0/open_nsfw_weights.h5"
 _RESIZED, _SIDE = 256, 224
 _MEAN_BGR = (104, 117, 123)  # of the training set
 
@@ -62,7 +62,7 @@ class NsfwScorer:
 
 def _load(setup: Setup) -> NsfwScorer:
     assert setup.weights is not None
-    kind = check_file(setup.weights, (HDF5, ONNX))
+    kind = check_file(setup.weights, OPEN_NSFW.formats)
     make = _keras_network if kind == HDF5 else _onnx_network
     return NsfwScorer(make(setup.weights, setup.device))
 
@@ -121,21 +121,6 @@ def _no_such_weights(weights: Path, error: Exception) -> WeightsError:
     )
 
 
-def _usual_place() -> Path:
-    """Where opennsfw2 itself keeps its weights."""
-    home = Path(os.environ.get("OPENNSFW2_HOME") or Path.home())
-    return home / ".opennsfw2" / "weights" / "open_nsfw_weights.h5"
-
-
-def _at_hand() -> Path | None:
-    place = _usual_place()
-    return place if place.is_file() else None
-
-
-def _fetch() -> Path:
-    return _at_hand() or download(WEIGHTS_URL, _usual_place(), (HDF5,))
-
-
 SCORE = Score(
     name="nsfw_score_opennsfw2",
     columns=(
@@ -145,7 +130,7 @@ SCORE = Score(
     model="Yahoo open_nsfw with Yahoo's preprocessing, through opennsfw2 or onnxruntime, in fp32",
     licence="BSD-2-Clause (weights), MIT (opennsfw2)",
     load=_load,
-    weights=Weights(WEIGHTS_URL, (HDF5, ONNX), _fetch, _at_hand),
+    weights=OPEN_NSFW,
     note="published in float16; pictures stored smaller than the original move it a little",
     extra="score",
     packages=("torch", "keras", "opennsfw2", "onnxruntime"),

@@ -6,10 +6,7 @@ Formats are told by a file's first bytes, not by its name: safetensors, HDF5, a 
 
 from __future__ import annotations
 
-import os
-import urllib.request
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +14,6 @@ from coyo_tools.words.errors import WeightsError
 
 SAFETENSORS, TORCH, TORCHSCRIPT, HDF5, ONNX = "safetensors", "torch", "TorchScript", "HDF5", "ONNX"
 NPZ = "npz"
-_TIMEOUT_S = 30
 _LFS = b"version https://git-lfs"
 
 
@@ -123,78 +119,6 @@ def _read_npz(path: Path) -> dict[str, Any]:
 _READERS = {SAFETENSORS: _read_safetensors, TORCH: _read_torch, NPZ: _read_npz}
 
 
-def hub_file(repository: str, name: str) -> tuple[Callable[[], Path], Callable[[], Path | None]]:
-    """How to fetch one file of a hub repository, and how to see whether it is in the cache.
-
-    Both use huggingface_hub's cache, so that a file open_clip has fetched is found, and honour
-    HF_ENDPOINT, HF_TOKEN, HF_HOME and HF_HUB_OFFLINE.
-    """
-
-    def fetch() -> Path:
-        from huggingface_hub import hf_hub_download
-
-        try:
-            return Path(hf_hub_download(repository, name))
-        except Exception as error:  # whatever the hub's client meets, the weights are not here
-            raise WeightsError(
-                f"weights cannot be fetched: {_first_line(error)}",
-                where=f"https://huggingface.co/{repository}",
-                todo=f"set HF_ENDPOINT to a mirror, or fetch {name} elsewhere and name it with "
-                "--weights COLUMN=PATH",
-            ) from error
-
-    def at_hand() -> Path | None:
-        from huggingface_hub import try_to_load_from_cache
-
-        found = try_to_load_from_cache(repository, name)
-        return Path(found) if isinstance(found, str | os.PathLike) else None
-
-    return fetch, at_hand
-
-
 def _first_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     return lines[0][:200] if lines else type(error).__name__
-
-
-def cache_folder() -> Path:
-    """Where weights that are no hub's are kept: COYO_CACHE, or coyo-tools in the user's cache."""
-    own = os.environ.get("COYO_CACHE")
-    usual = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "coyo-tools"
-    return Path(own) if own else usual
-
-
-def url_file(
-    url: str, name: str, formats: tuple[str, ...]
-) -> tuple[Callable[[], Path], Callable[[], Path | None]]:
-    """How to fetch the file at a url into the cache, and how to see whether it is there."""
-
-    def at_hand() -> Path | None:
-        place = cache_folder() / "weights" / name
-        return place if place.is_file() else None
-
-    def fetch() -> Path:
-        return at_hand() or download(url, cache_folder() / "weights" / name, formats)
-
-    return fetch, at_hand
-
-
-def download(url: str, place: Path, formats: tuple[str, ...]) -> Path:
-    """Fetch weights to their place, whole or not at all. Raises WeightsError."""
-    part = place.with_name(f".{place.name}.{os.getpid()}.part")
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer:  # noqa: S310  a constant
-            part.write_bytes(answer.read())
-        check_file(part, formats)
-        part.replace(place)
-    except (OSError, WeightsError) as error:
-        raise WeightsError(
-            f"weights cannot be fetched: {error}",
-            where=url,
-            todo=f"fetch them elsewhere and put them at {place}, or name them with "
-            "--weights COLUMN=PATH",
-        ) from error
-    finally:
-        part.unlink(missing_ok=True)
-    return place

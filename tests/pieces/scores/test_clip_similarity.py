@@ -125,5 +125,5 @@ def test_the_hub_files_are_those_open_clip_would_fetch() -> None:
     for score, name in ((VIT_B_32, "ViT-B-32"), (VIT_L_14, "ViT-L-14")):
         config = open_clip.pretrained.get_pretrained_cfg(name, "openai")
         (weights,) = weights_of([score]).values()
-        assert weights.source == f"hub {config['hf_hub'].rstrip('/')}"
+        assert weights.repository == config["hf_hub"].rstrip("/")
         assert config["quick_gelu"] is True

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from coyo_tools.pieces.scores import weights
 from coyo_tools.pieces.scores.weights import (
     HDF5,
     ONNX,
@@ -15,8 +14,6 @@ from coyo_tools.pieces.scores.weights import (
     TORCH,
     TORCHSCRIPT,
     check_file,
-    download,
-    hub_file,
     load_tensors,
 )
 from coyo_tools.words.errors import WeightsError
@@ -128,33 +125,3 @@ def test_formats_are_told_by_bytes(tmp_path: Path) -> None:
 def test_an_absent_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"absent\.pt.*No such file"):
         check_file(tmp_path / "absent.pt", (TORCH,))
-
-
-def test_a_hub_that_cannot_be_reached_says_what_to_do(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    from huggingface_hub import constants
-
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    fetch, at_hand = hub_file("timm/none", "open_clip_model.safetensors")
-    assert at_hand() is None
-    with pytest.raises(WeightsError, match=r"huggingface\.co/timm/none: .*--weights COLUMN=PATH"):
-        fetch()
-
-
-@pytest.mark.parametrize("data", [b"<html>captive portal</html>", b""])
-def test_a_download_that_is_no_weights_leaves_nothing(tmp_path: Path, data: bytes) -> None:
-    served = a_file(tmp_path / "served", data)
-    place = tmp_path / "home" / "open_nsfw_weights.h5"
-    with pytest.raises(WeightsError, match="put them at"):
-        download(served.as_uri(), place, (HDF5,))
-    assert list(place.parent.iterdir()) == []
-
-
-def test_a_download_takes_its_usual_place(tmp_path: Path) -> None:
-    served = a_file(tmp_path / "served", b"\x89HDF\r\n\x1a\n and so on")
-    place = tmp_path / "home" / "open_nsfw_weights.h5"
-    assert download(served.as_uri(), place, (HDF5,)) == place
-    assert place.read_bytes() == served.read_bytes()
-    assert weights.check_file(place, (HDF5,)) == HDF5

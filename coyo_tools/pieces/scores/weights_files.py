@@ -1,0 +1,61 @@
+"""The weights of every score of this package: one table, and nothing else says where they are.
+
+A sha256 stands here where the file itself was looked at; None says that it was not. Of a file of
+the hub the hub's own sha256 is taken when it is fetched, and kept beside it.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from coyo_tools.pieces.scores.base import Weights
+from coyo_tools.pieces.scores.weights import HDF5, NPZ, ONNX, SAFETENSORS, TORCH
+
+_CLIP = "Radford et al. 2021, Learning Transferable Visual Models, arXiv 2103.00020"
+
+
+def _open_nsfw_at_hand() -> Path | None:
+    """Where opennsfw2 itself keeps its weights."""
+    home = Path(os.environ.get("OPENNSFW2_HOME") or Path.home())
+    place = home / ".opennsfw2" / "weights" / "open_nsfw_weights.h5"
+    return place if place.is_file() else None
+
+
+CLIP_VIT_B_32 = Weights(
+    name="clip_similarity_vitb32",
+    file="open_clip_model.safetensors",
+    repository="timm/vit_base_patch32_clip_224.openai",
+    formats=(SAFETENSORS, TORCH),
+    licence="MIT",
+    citation=_CLIP,
+)
+CLIP_VIT_L_14 = Weights(
+    name="clip_similarity_vitl14",
+    file="open_clip_model.safetensors",
+    repository="timm/vit_large_patch14_clip_224.openai",
+    formats=(SAFETENSORS, TORCH),
+    licence="MIT",
+    citation=_CLIP,
+)
+LAION_AESTHETICS_V2 = Weights(
+    name="aesthetic_score_laion_v2",
+    file="sac+logos+ava1-l14-linearMSE.pth",
+    url="https://github.com/christophschuhmann/improved-aesthetic-predictor/raw/main/"
+    "sac%2Blogos%2Bava1-l14-linearMSE.pth",
+    formats=(TORCH, SAFETENSORS, NPZ),
+    bytes=3_714_759,
+    sha256="21dd590f3ccdc646f0d53120778b296013b096a035a2718c9cb0d511bff0f1e0",
+    licence="Apache-2.0",
+    citation="Schuhmann 2022, LAION-Aesthetics Predictor V2",
+)
+OPEN_NSFW = Weights(
+    name="nsfw_score_opennsfw2",
+    file="open_nsfw_weights.h5",
+    url="https://github.com/bhky/opennsfw2/releases/download/v0.1.0/open_nsfw_weights.h5",
+    revision="v0.1.0",
+    formats=(HDF5, ONNX),
+    licence="BSD-2-Clause",
+    citation="Mahadeokar and Pesavento 2016, open_nsfw",
+    also_at=_open_nsfw_at_hand,
+)

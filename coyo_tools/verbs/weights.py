@@ -1,0 +1,112 @@
+"""`weights`: the model files that scores need: which, from where, and whether they are here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from coyo_tools.pieces.scores import SCORES, weights_cache
+from coyo_tools.pieces.scores.base import Weights, weights_of
+from coyo_tools.words.errors import SettingsError, WeightsError, nearest
+from coyo_tools.words.progress import Listener, silent
+
+ABSENT, HERE, RIGHT, UNKNOWN, WRONG = "absent", "here", "right", "not known", "wrong"
+
+
+@dataclass(frozen=True)
+class WeightsState:
+    """One weights file and what is known of it.
+
+    columns: that need it. sha256: it should have, None where not known. state: absent; here (not
+    looked at); right (of that sha256); not known (whole for all one can see, no sha256 to compare
+    with); wrong. note: what is wrong.
+    """
+
+    name: str
+    file: str
+    columns: tuple[str, ...]
+    source: str
+    revision: str
+    bytes: int | None
+    sha256: str | None
+    licence: str
+    citation: str
+    state: str
+    path: str | None = None
+    note: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for --json."""
+        return asdict(self)
+
+
+def weights(names: Sequence[str] = ()) -> tuple[WeightsState, ...]:
+    """The weights files of every score, or those of these names. Fetches and reads nothing.
+
+    Raises SettingsError.
+    """
+    return tuple(_state(each, HERE) for each in _chosen(names))
+
+
+def fetch_weights(names: Sequence[str], *, progress: Listener = silent) -> tuple[WeightsState, ...]:
+    """Fetch what is absent or wrong, go on with what was interrupted, and compare with its sha256.
+
+    Raises SettingsError, WeightsError, StorageError, FolderBusy.
+    """
+    if not names:
+        raise SettingsError("no weights named", where="weights", todo="name one of them")
+    chosen = _chosen(names)
+    for each in chosen:
+        if _verified(each).state in (ABSENT, WRONG):
+            weights_cache.fetch_anew(each, progress)
+    return tuple(_verified(each) for each in chosen)
+
+
+def verify_weights(names: Sequence[str] = ()) -> tuple[WeightsState, ...]:
+    """Read what is here and say what is wrong with it. Fetches nothing. Raises SettingsError."""
+    return tuple(_verified(each) for each in _chosen(names))
+
+
+def _chosen(names: Iterable[str]) -> list[Weights]:
+    known = weights_of(SCORES)
+    for name in names:
+        if name not in known:
+            near = nearest(name, list(known))
+            raise SettingsError(
+                f"there are no weights {name!r}",
+                where="weights",
+                todo=f"did you mean {near!r}?" if near else f"those are {', '.join(known)}",
+            )
+    return [known[name] for name in dict.fromkeys(names)] or list(known.values())
+
+
+def _verified(wanted: Weights) -> WeightsState:
+    path = weights_cache.at_hand(wanted)
+    if path is None:
+        return _state(wanted, ABSENT)
+    try:
+        weights_cache.check(wanted, path)
+        known = weights_cache.known_sha256(wanted, path)
+    except WeightsError as error:
+        return _state(wanted, WRONG, error.what)
+    return _state(wanted, RIGHT if known else UNKNOWN)
+
+
+def _state(wanted: Weights, state: str, note: str = "") -> WeightsState:
+    path = weights_cache.at_hand(wanted)
+    users = (score for score in SCORES if wanted.name in weights_of([score]))
+    return WeightsState(
+        name=wanted.name,
+        file=wanted.file,
+        columns=tuple(column.name for score in users for column in score.columns),
+        source=wanted.source,
+        revision=wanted.revision,
+        bytes=wanted.bytes if path is None else path.stat().st_size,
+        sha256=wanted.sha256 if path is None else weights_cache.known_sha256(wanted, path),
+        licence=wanted.licence,
+        citation=wanted.citation,
+        state=ABSENT if path is None else state,
+        path=None if path is None else str(path),
+        note=note,
+    )
