@@ -63,9 +63,9 @@ def command(
 
 
 def _list(as_json: bool) -> None:
-    from coyo_tools.pieces.scores import SCORES
+    from coyo_tools.pieces.scores import known_scores
 
-    rows = [row for score in SCORES for row in score.as_json()]
+    rows = [row for score in known_scores() for row in score.as_json()]
     if as_json:
         show.print_json(rows)
         return

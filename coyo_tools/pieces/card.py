@@ -12,7 +12,7 @@ from coyo_tools.machinery.manifest import Manifest
 from coyo_tools.machinery.storage import is_remote
 from coyo_tools.pieces.dataset_objects import SCHEME
 from coyo_tools.pieces.report.figures import count, size
-from coyo_tools.pieces.scores import BY_COLUMN
+from coyo_tools.pieces.scores import score_of
 from coyo_tools.words.schema import COYO
 
 PICTURE = "histograms.png"
@@ -236,7 +236,8 @@ def _columns(said: Published) -> str:
 
 
 def _meaning(name: str) -> str:
-    columns = BY_COLUMN[name].columns if name in BY_COLUMN else ()
+    score = score_of(name)
+    columns = score.columns if score else ()
     return (
         COYO[name].meaning
         if name in COYO

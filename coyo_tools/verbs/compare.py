@@ -11,7 +11,7 @@ from coyo_tools.machinery.manifest import Manifest, Run, begin, digest_of_ids
 from coyo_tools.machinery.storage import Folder, folder_at
 from coyo_tools.pieces import agreement
 from coyo_tools.pieces.phash import UNKNOWN
-from coyo_tools.pieces.scores import BY_COLUMN, NOT_RECOMPUTED
+from coyo_tools.pieces.scores import NOT_RECOMPUTED, score_of
 from coyo_tools.pieces.source import OpenPart, Source, SourceLike, find
 from coyo_tools.stages.compare import (
     PHASH,
@@ -283,7 +283,7 @@ def _column(
         figures["histogram"] = agreement.histogram(difference)
         figures["sample"] = agreement.sample(ids, stored, recomputed)
         figures["by_drift"] = _by_drift(name, stored, recomputed, drift[both], precision)
-    score = BY_COLUMN.get(name)
+    score = score_of(name)
     figures["notes"] = [score.note] if score and score.note else []
     chosen = agreement.largest(ids, difference, LARGEST)
     rows = [_row(name, kind, i, ids, stored, recomputed, difference, drift[both]) for i in chosen]
@@ -307,7 +307,7 @@ def _by_drift(
     name: str, stored: Array, recomputed: Array, drift: Array, precision: str
 ) -> dict[str, Any]:
     """The same figures for pictures unchanged, drifted, replaced; {} for columns of the text."""
-    score = BY_COLUMN.get(name)
+    score = score_of(name)
     if score is not None and not score.needs_image:
         return {}
     return {

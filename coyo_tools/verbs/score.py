@@ -23,7 +23,7 @@ from coyo_tools.machinery.manifest import (
 )
 from coyo_tools.machinery.storage import Folder, folder_at, local_path
 from coyo_tools.pieces.dataset_objects import is_dataset
-from coyo_tools.pieces.scores import BY_COLUMN, scores_of, weights_cache
+from coyo_tools.pieces.scores import scores_of, weights_cache
 from coyo_tools.pieces.scores.base import Score, Weights, weights_of
 from coyo_tools.pieces.scores.weights import check_file
 from coyo_tools.pieces.shard_reader import Shard, find_shards
@@ -134,16 +134,15 @@ def overrides_of(given: Sequence[str], scores: Sequence[Score]) -> dict[str, Pat
     found = {}
     for item in given:
         column, equals, path = item.partition("=")
-        owner = BY_COLUMN[column].name if column in BY_COLUMN else column
         if not equals or not path:
             raise SettingsError(f"{item!r} is not COLUMN=PATH", where="--weights")
-        if owner not in takers:
+        if column not in takers:
             raise SettingsError(
                 f"{column!r} is no column of this run that has weights",
                 where="--weights",
                 todo=f"those are {', '.join(takers)}" if takers else "leave it out",
             )
-        found[owner] = local_path(path)
+        found[column] = local_path(path)
     return found
 
 

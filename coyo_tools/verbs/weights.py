@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from coyo_tools.pieces.scores import SCORES, weights_cache
+from coyo_tools.pieces.scores import known_scores, weights_cache
 from coyo_tools.pieces.scores.base import Weights, weights_of
 from coyo_tools.words.errors import SettingsError, WeightsError, nearest
 from coyo_tools.words.progress import Listener, silent
@@ -69,7 +69,7 @@ def verify_weights(names: Sequence[str] = ()) -> tuple[WeightsState, ...]:
 
 
 def _chosen(names: Iterable[str]) -> list[Weights]:
-    known = weights_of(SCORES)
+    known = weights_of(known_scores())
     for name in names:
         if name not in known:
             near = nearest(name, list(known))
@@ -95,7 +95,7 @@ def _verified(wanted: Weights) -> WeightsState:
 
 def _state(wanted: Weights, state: str, note: str = "") -> WeightsState:
     path = weights_cache.at_hand(wanted)
-    users = (score for score in SCORES if wanted.name in weights_of([score]))
+    users = (score for score in known_scores() if wanted.name in weights_of([score]))
     return WeightsState(
         name=wanted.name,
         file=wanted.file,

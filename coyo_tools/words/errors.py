@@ -13,6 +13,7 @@
     ├── StorageError          the output cannot be written: full, read-only, refused
     ├── MissingExtra          an optional dependency is not installed
     ├── WeightsError          model weights are absent, or not what they should be
+    ├── PluginError           a score of another package cannot be used
     ├── ParityError           recomputed values differ more than was allowed
     └── EngineError           a worker process died or raised
 
@@ -102,6 +103,10 @@ class MissingExtra(CoyoError):
 
 class WeightsError(CoyoError):
     """Model weights are absent, or not what they should be."""
+
+
+class PluginError(CoyoError):
+    """A score of another package cannot be imported, is none, or takes a name that is taken."""
 
 
 class ParityError(CoyoError):

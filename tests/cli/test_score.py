@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from coyo_tools.cli import main
-from coyo_tools.pieces.scores import BY_COLUMN
+from coyo_tools.pieces.scores import SCORES
 from tests.tars import picture, sample, write_shards, write_tar
+
+BY_COLUMN = [c.name for score in SCORES for c in score.columns]
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:

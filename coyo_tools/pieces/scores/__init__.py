@@ -1,11 +1,12 @@
 """Scores: every column that can be recomputed, each declared in one file of this folder.
 
-To add one, write its file and name it in SCORES.
+To add one, write its file and name it in SCORES; other packages add theirs by an entry point.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 from coyo_tools.pieces.scores import (
     aesthetic_score_laion_v2,
@@ -19,6 +20,7 @@ from coyo_tools.pieces.scores import (
     word_count,
 )
 from coyo_tools.pieces.scores.base import Score
+from coyo_tools.pieces.scores.plugins import plugins
 from coyo_tools.words.errors import MissingExtra, SettingsError, nearest
 
 SCORES: tuple[Score, ...] = (
@@ -33,7 +35,6 @@ SCORES: tuple[Score, ...] = (
     aesthetic_score_laion_v2.SCORE,
     nsfw_score_opennsfw2.SCORE,
 )
-BY_COLUMN: Mapping[str, Score] = {c.name: score for score in SCORES for c in score.columns}
 
 # Published columns without a score, and why.
 NOT_RECOMPUTED: Mapping[str, str] = {
@@ -48,14 +49,27 @@ NOT_RECOMPUTED: Mapping[str, str] = {
 }
 
 
-def scores_of(columns: Sequence[str]) -> list[Score]:
-    """The scores that give these columns, each once, in SCORES' order.
+@cache
+def known_scores() -> tuple[Score, ...]:
+    """SCORES, then those of other installed packages. Raises PluginError."""
+    return SCORES + plugins(SCORES, NOT_RECOMPUTED)
 
-    Raises SettingsError where a column has none, MissingExtra where one needs more packages.
+
+@cache
+def score_of(column: str) -> Score | None:
+    """The score that gives this column. Raises PluginError."""
+    return next((s for s in known_scores() if any(c.name == column for c in s.columns)), None)
+
+
+def scores_of(columns: Sequence[str]) -> list[Score]:
+    """The scores that give these columns, each once, in the order of `known_scores`.
+
+    Raises SettingsError where a column has none, MissingExtra where one needs more packages,
+    PluginError.
     """
     for column in columns:
         _check_known(column)
-    chosen = [s for s in SCORES if any(c.name in columns for c in s.columns)]
+    chosen = [s for s in known_scores() if any(c.name in columns for c in s.columns)]
     for score in chosen:
         if score.missing_packages():
             assert score.extra is not None
@@ -64,7 +78,7 @@ def scores_of(columns: Sequence[str]) -> list[Score]:
 
 
 def _check_known(column: str) -> None:
-    if column in BY_COLUMN:
+    if score_of(column):
         return
     if column in NOT_RECOMPUTED:
         raise SettingsError(
@@ -72,7 +86,7 @@ def _check_known(column: str) -> None:
             where="-c",
             todo="`coyo score --list` prints the columns that can",
         )
-    near = nearest(column, list(BY_COLUMN))
+    near = nearest(column, [c.name for score in known_scores() for c in score.columns])
     raise SettingsError(
         f"no score gives a column {column!r}",
         where="-c",

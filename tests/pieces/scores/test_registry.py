@@ -8,7 +8,6 @@ import sys
 import pytest
 
 from coyo_tools.pieces.scores import (
-    BY_COLUMN,
     NOT_RECOMPUTED,
     SCORES,
     markdown_table,
@@ -18,6 +17,7 @@ from coyo_tools.pieces.scores.base import IMAGE, ROW, TEXT, Score
 from coyo_tools.words.errors import MissingExtra, SettingsError
 from coyo_tools.words.schema import COYO
 
+BY_COLUMN = {c.name: score for score in SCORES for c in score.columns}
 EVERY_SCORE = pytest.mark.parametrize("score", SCORES, ids=lambda score: score.name)
 
 
