@@ -96,6 +96,9 @@ def _text(result: ScoreResult) -> str:
     if failed:
         classes = ", ".join(f"{name} {show.count(n)}" for name, n in result.errors.items())
         lines.append(f"{_many(failed, 'picture')} failed: {classes}")
+    if result.seconds_by_column:
+        spent = (f"{n} {show.seconds(s)}" for n, s in result.seconds_by_column.items())
+        lines.append(f"time of all threads: {'; '.join(spent)}")
     lines.append(_ending(result))
     return "\n".join(lines)
 

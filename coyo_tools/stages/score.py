@@ -7,9 +7,12 @@ depends on the shard and the batch size alone, never on the number of workers.
 
 from __future__ import annotations
 
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -41,11 +44,49 @@ def output_name(unit: Unit) -> str:
 
 
 @dataclass(frozen=True)
+class Scored:
+    """What came of a unit. seconds: of all threads, by what they were spent on."""
+
+    rows: int
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    def __add__(self, other: Scored) -> Scored:
+        both = {**self.seconds, **other.seconds}
+        seconds = {n: self.seconds.get(n, 0.0) + other.seconds.get(n, 0.0) for n in both}
+        return Scored(self.rows + other.rows, seconds)
+
+
+class Clock:
+    """Adds up seconds by name, from any thread."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[str, float] = {}
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def timed(self, name: str) -> Iterator[None]:
+        """Add the time the block takes."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            spent = time.perf_counter() - started
+            with self._lock:
+                self._seconds[name] = self._seconds.get(name, 0.0) + spent
+
+    def take(self) -> dict[str, float]:
+        """The sums since the last call."""
+        with self._lock:
+            taken, self._seconds = self._seconds, {}
+        return {name: round(seconds, 6) for name, seconds in taken.items()}
+
+
+@dataclass(frozen=True)
 class ScoreWork:
     """What a worker does: load the scores once, then score unit after unit into the folder `out`.
 
     weights: local files, by their names in `weights_of`. threads: decoding ahead of the model.
-    Yields each unit with its rows; emits the number of rows of each finished batch.
+    Yields each unit with what came of it; emits the number of rows of each finished batch.
     """
 
     out: str
@@ -59,13 +100,14 @@ class ScoreWork:
 
     def __call__(
         self, units: Iterator[Unit], emit: Callable[[Any], None]
-    ) -> Iterator[tuple[Unit, int]]:
+    ) -> Iterator[tuple[Unit, Scored]]:
         """Score the units one after the other."""
         scores = scores_of(self.columns)
         panel = Panel(self._load(scores), self.columns, self.batch_size)
         with quiet(), ThreadPoolExecutor(self.threads, "decode") as pool:
             for unit in units:
-                yield unit, self._score(unit, panel, pool, emit)
+                rows = self._score(unit, panel, pool, emit)
+                yield unit, Scored(rows, panel.clock.take())
 
     def _load(self, scores: Sequence[Score]) -> list[Lane]:
         device = pick_device(self.device) if any(s.uses_device for s in scores) else "cpu"
@@ -143,6 +185,7 @@ class Panel:
     lanes: Sequence[Lane]
     columns: tuple[str, ...]
     batch_size: int
+    clock: Clock = field(default_factory=Clock)
 
     @property
     def needs_image(self) -> bool:
@@ -162,12 +205,14 @@ class Panel:
         """Decode the picture once and preprocess it for every score. Runs in a thread."""
         image: Any = None
         if self.needs_image and row.picture is not None:
-            image = decode(row.picture)
+            with self.clock.timed("decode"):
+                image = decode(row.picture)
         failure = image if isinstance(image, Failure) else None
         sample = Sample(row.key or "", row.caption, None if failure else image, row.facts)
         ready = []
         for lane in self.lanes:
-            found = failure if lane.needs_image and failure else _prepare(lane, sample)
+            with self.clock.timed(lane.label):
+                found = failure if lane.needs_image and failure else _prepare(lane, sample)
             failure = failure or (found if isinstance(found, Failure) else None)
             ready.append(None if isinstance(found, Failure) else found)
         return Prepared(Row(row.key, row.id, None), tuple(ready), failure)
@@ -212,7 +257,7 @@ class Gathered:
         if not batch:
             return
         lane = self._panel.lanes[index]
-        with _out_of_memory_named():
+        with _out_of_memory_named(), self._panel.clock.timed(lane.label):
             found = lane.scorer.score([ready for _, ready in batch])
         for column, values in zip(lane.columns, found, strict=True):
             into = self._values[column.name]
@@ -310,7 +355,7 @@ def _score_part(part: OpenPart, panel: Panel, emit: Callable[[Any], None]) -> It
 
 
 def _score_texts(ids: Sequence[int | None], texts: Sequence[str | None], panel: Panel) -> pa.Table:
-    wide = Panel(panel.lanes, panel.columns, TEXTS_AT_ONCE)
+    wide = Panel(panel.lanes, panel.columns, TEXTS_AT_ONCE, panel.clock)
     gathered = Gathered(wide)
     for number, text in zip(ids, texts, strict=True):
         gathered.add(wide.prepare(Row(_key(number), number, text)))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from coyo_tools.machinery import engine
 from coyo_tools.machinery.manifest import (
@@ -27,14 +26,12 @@ from coyo_tools.pieces.scores import scores_of, weights_cache
 from coyo_tools.pieces.scores.base import Score, Weights, weights_of
 from coyo_tools.pieces.scores.weights import check_file
 from coyo_tools.pieces.shard_reader import Shard, find_shards
-from coyo_tools.pieces.source import Part, SourceLike, find, open_part
-from coyo_tools.stages.score import ScoreWork, Unit, output_name
+from coyo_tools.pieces.source import SourceLike, find
+from coyo_tools.stages.score import Scored, ScoreWork, Unit, output_name
+from coyo_tools.verbs.score_tally import Tally
 from coyo_tools.words.config import ScoreSettings, as_json
 from coyo_tools.words.errors import SettingsError, SourceError
 from coyo_tools.words.progress import Listener, Progress, silent
-
-if TYPE_CHECKING:
-    import numpy as np
 
 _SMALL_BYTES = 64_000_000  # of input that is scored before a process has started
 _DEVICE = re.compile(r"auto|cpu|cuda|cuda:\d+")
@@ -52,7 +49,11 @@ class ScoredColumn:
 
 @dataclass(frozen=True)
 class ScoreResult:
-    """What `score` made. rows_now and seconds: of this run alone; errors: rows by class."""
+    """What `score` made. errors: rows by class. rows_now and seconds: of this run alone.
+
+    seconds_by_column: of all threads and workers, by what they were spent on: "decode", and the
+    columns, those together that share a model's embedding.
+    """
 
     out: str
     input: str
@@ -62,6 +63,7 @@ class ScoreResult:
     columns: tuple[ScoredColumn, ...]
     rows_now: int
     seconds: float
+    seconds_by_column: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def rows_per_s(self) -> float | None:
@@ -107,12 +109,13 @@ def score(
         versions=_versions(scores),
         overwrite=overwrite,
     ) as run:
-        rows_now = 0
+        now = Scored(0)
         if not run.done:
             work = _work(folder, settings, weights)
-            rows_now = _compute(work, devices, settings, found.units, folder, progress)
+            now = _compute(work, devices, settings, found.units, folder, progress)
+            run.also = lambda: {"seconds_by_column": now.seconds}
             _finish(run, folder, found, settings.columns)
-        return _result(run, found, rows_now, time.monotonic() - started)
+        return _result(run, found, now, time.monotonic() - started)
 
 
 def devices_of(setting: str) -> list[str]:
@@ -229,15 +232,17 @@ def _compute(
     units: Sequence[Unit],
     folder: Folder,
     progress: Listener,
-) -> int:
-    """Score the units that are missing; the rows of this run."""
+) -> Scored:
+    """Score the units that are missing; what this run did."""
     there = set(folder.names())
     left = [unit for unit in units if output_name(unit) not in there]
     teller = _Teller(progress, len(units), len(units) - len(left), "shards")
     cores = settings.workers or engine.cores()
-    for unit, rows in _run(work, devices, cores, left, teller.rows):
-        teller.unit(unit, rows)
-    return teller.total_rows
+    total = Scored(0)
+    for unit, scored in _run(work, devices, cores, left, teller.rows):
+        teller.unit(unit)
+        total += scored
+    return total
 
 
 def _run(
@@ -246,7 +251,7 @@ def _run(
     cores: int,
     units: Sequence[Unit],
     on_event: Callable[[Any], None],
-) -> Iterator[tuple[Unit, int]]:
+) -> Iterator[tuple[Unit, Scored]]:
     """A worker a device where models run; else as many processes as cores and units allow."""
     if not units:
         return
@@ -268,7 +273,6 @@ class _Teller:
     def __init__(self, progress: Listener, total: int, done: int, unit: str) -> None:
         self._progress, self._total, self._done, self._unit = progress, total, done, unit
         self._rows = 0
-        self.total_rows = 0
         self._started = time.monotonic()
 
     def rows(self, number: int) -> None:
@@ -276,11 +280,10 @@ class _Teller:
         self._rows += number
         self._tell()
 
-    def unit(self, unit: Unit, rows: int) -> None:
+    def unit(self, unit: Unit) -> None:
         """A shard is done."""
         self._unit = "shards" if isinstance(unit, Shard) else "parts"
         self._done += 1
-        self.total_rows += rows
         self._tell()
 
     def _tell(self) -> None:
@@ -300,86 +303,14 @@ class _Teller:
 def _finish(run: Run, folder: Folder, found: _Found, columns: Sequence[str]) -> None:
     names = [output_name(unit) for unit in found.units]
     with tempfile.TemporaryDirectory(prefix="coyo-") as scratch:
-        tally = _Tally(columns, Path(scratch))
+        tally = Tally(columns, Path(scratch))
         for name in names:
             tally.take(folder.url_of(name), name)
         result = tally.result() | ({"pictures": found.pictures} if found.pictures else {})
         run.finish(result, names, digest_of_ids(tally.runs()))
 
 
-class _Tally:
-    """Counts over the finished files, read once, a row group at a time."""
-
-    def __init__(self, columns: Sequence[str], scratch: Path) -> None:
-        self._columns, self._scratch = columns, scratch
-        self._rows = 0
-        self._errors: dict[str, int] = {}
-        self._values = dict.fromkeys(columns, 0)
-        self._numbers = dict.fromkeys(columns, 0)  # values that are finite
-        self._sums: dict[str, list[float]] = {}
-        self._ids: list[Path] = []
-
-    def take(self, url: str, name: str) -> None:
-        """Count one file."""
-        import numpy as np
-
-        part = open_part(Part(url, name, 0), "coyo")
-        ids = []
-        for table in part.batches(["id", *self._columns, "error"]):
-            self._rows += table.num_rows
-            ids.append(table.column("id").drop_null().to_numpy())
-            for found in table.column("error").drop_null().value_counts().to_pylist():
-                self._errors[found["values"]] = (
-                    self._errors.get(found["values"], 0) + found["counts"]
-                )
-            for column in self._columns:
-                self._count(column, table.column(column).drop_null())
-        self._keep(np.concatenate(ids) if ids else np.empty(0, np.int64))
-
-    def _count(self, column: str, values: Any) -> None:
-        import numpy as np
-        import pyarrow as pa
-
-        self._values[column] += len(values)
-        if pa.types.is_floating(values.type) or pa.types.is_integer(values.type):
-            numbers = values.to_numpy().astype(np.float64)
-            numbers = numbers[np.isfinite(numbers)]
-            self._sums.setdefault(column, []).append(float(numbers.sum()))
-            self._numbers[column] += len(numbers)
-
-    def _keep(self, ids: np.ndarray[Any, np.dtype[np.int64]]) -> None:
-        """Ids go to the disk, sorted by file: a full data set of them would fill the memory."""
-        import numpy as np
-
-        path = self._scratch / f"{len(self._ids)}.npy"
-        np.save(path, np.sort(ids))
-        self._ids.append(path)
-
-    def runs(self) -> list[np.ndarray[Any, Any]]:
-        """The sorted ids of every file."""
-        import numpy as np
-
-        loaded: Iterable[Any] = (np.load(path) for path in self._ids)
-        if self._rows > 1 << 22:
-            loaded = (np.load(path, mmap_mode="r") for path in self._ids)
-        return list(loaded)
-
-    def result(self) -> dict[str, Any]:
-        """The manifest's `result`."""
-        return {
-            "rows": self._rows,
-            "errors": dict(sorted(self._errors.items())),
-            "columns": {name: self._column(name) for name in self._columns},
-        }
-
-    def _column(self, name: str) -> dict[str, Any]:
-        values = self._values[name]
-        numbers = self._numbers[name]
-        mean = math.fsum(self._sums[name]) / numbers if numbers else None
-        return {"values": values, "nulls": self._rows - values, "mean": mean}
-
-
-def _result(run: Run, found: _Found, rows_now: int, seconds: float) -> ScoreResult:
+def _result(run: Run, found: _Found, now: Scored, seconds: float) -> ScoreResult:
     result = run.manifest.result
     columns = tuple(
         ScoredColumn(name, c["values"], c["nulls"], c["mean"])
@@ -392,6 +323,7 @@ def _result(run: Run, found: _Found, rows_now: int, seconds: float) -> ScoreResu
         rows=result["rows"],
         errors=dict(result["errors"]),
         columns=columns,
-        rows_now=rows_now,
+        rows_now=now.rows,
         seconds=seconds,
+        seconds_by_column=now.seconds,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -36,10 +37,14 @@ def test_scoring_prints_a_table_and_the_next_command(
     assert lines[1].split() == ["image_phash", "2", "1"]
     assert lines[2].split() == ["word_count", "2", "1", "2.000000"]
     assert lines[3] == "1 picture failed: corrupt_image 1"
-    assert "3 rows of 1 file," in lines[4]
-    assert f"next: coyo compare {tmp_path / 'o'} {tmp_path / 's'} -o comparison" in lines[4]
+    assert re.fullmatch(
+        r"time of all threads: decode \S+ s; image_phash \S+ s; word_count \S+ s", lines[4]
+    )
+    assert "3 rows of 1 file," in lines[5]
+    assert f"next: coyo compare {tmp_path / 'o'} {tmp_path / 's'} -o comparison" in lines[5]
     _, out, _ = run(capsys, "score", tmp_path / "s", "-o", tmp_path / "o", *columns)
     assert "was complete already" in out
+    assert "time of" not in out
 
 
 def test_json_is_one_document(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -194,6 +194,22 @@ def test_killed_between_shards_it_computes_only_the_rest(
     assert fingerprint(tmp_path / "out") == fingerprint(tmp_path / "whole")
 
 
+def test_the_time_of_each_column_is_told_but_not_in_the_manifest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verb, "_SMALL_BYTES", 0)  # start processes, small as it is
+    shards = write_shards(tmp_path / "shards", 3, 4)
+    result = coyo_tools.score(shards, tmp_path / "out", settings(workers=2))
+    assert set(result.seconds_by_column) == {"decode", *LIGHT}
+    assert all(seconds > 0 for seconds in result.seconds_by_column.values())
+    assert result.to_dict()["seconds_by_column"] == result.seconds_by_column
+    (line,) = (tmp_path / "out" / "runs.jsonl").read_text().splitlines()
+    assert json.loads(line)["seconds_by_column"] == result.seconds_by_column
+    assert "seconds" not in (tmp_path / "out" / "manifest.json").read_text()
+    again = coyo_tools.score(shards, tmp_path / "out", settings())
+    assert again.seconds_by_column == {}
+
+
 def test_a_complete_folder_is_left_alone(tmp_path: Path) -> None:
     shards = write_shards(tmp_path / "shards", 1, 3)
     first = coyo_tools.score(shards, tmp_path / "out", settings())

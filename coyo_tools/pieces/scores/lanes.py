@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any, cast
@@ -33,6 +34,11 @@ class Lane:
     def columns(self) -> Iterator[ScoreColumn]:
         """What the scorer gives."""
         return chain.from_iterable(score.columns for score in self.scores)
+
+    @cached_property
+    def label(self) -> str:
+        """The names of its columns."""
+        return ", ".join(column.name for column in self.columns)
 
     @property
     def needs_image(self) -> bool:

@@ -206,7 +206,9 @@ def test_a_shard_of_both_columns(weights: dict[str, Path], tmp_path: Path) -> No
         local = {name: str(path) for name, path in weights.items()}
         work = ScoreWork(str(out), columns, local, device="cpu", batch_size=2)
         folder_at(str(out)).create()
-        assert [n for _, n in work(iter(found.shards), lambda _: None)] == [4]
+        ((_, scored),) = work(iter(found.shards), lambda _: None)
+        assert scored.rows == 4
+        assert list(scored.seconds) == ["decode", ", ".join(columns)]
         rows[columns] = pq.read_table(out / "00000.parquet").to_pylist()
     both, alone = rows.values()
     assert [r["clip_similarity_vitl14"] is None for r in both] == [False, True, True, False]
