@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 __all__ = ["Filter", "Filtered", "Hooks", "Stopped", "filter_part", "filtered_before"]
 
 METADATA_KEY = "coyo.filter"
-LIGHT = 0.15  # where fewer rows than this share pass, another part fits beside this one
 
 
 @dataclass(frozen=True)
@@ -66,9 +65,8 @@ class Filtered:
 class Hooks:
     """What is heard from a part on its way, in any thread.
 
-    on_rows: how many more rows have been judged. on_judged: another part may be begun, because
-    every row has been judged and what is left is to decode and write the last of them, or because
-    little of this part passes. stopped: whether to give up, by raising Stopped.
+    on_rows: how many more rows have been judged. on_judged: every row has been, and what is left is
+    to decode and write the last of them. stopped: whether to give up, by raising Stopped.
     """
 
     on_rows: Callable[[int], None] = lambda _: None
@@ -238,8 +236,7 @@ class _Query:
 
     def _heard(self, rows: int) -> None:
         self._hooks.on_rows(rows)
-        counts = self.counts
-        if counts.rows == self._part.rows or counts.kept < LIGHT * counts.rows:
+        if self.counts.rows == self._part.rows:
             self._hooks.on_judged()
 
     def _changed(self, what: str) -> CorruptFile:
