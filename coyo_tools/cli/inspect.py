@@ -9,7 +9,8 @@ import click
 from coyo_tools.cli import show
 from coyo_tools.cli.options import json_option, source_argument
 from coyo_tools.cli.progress_lines import listener
-from coyo_tools.words.config import DEFAULT_SOURCE, SCHEMA_CHOICES
+from coyo_tools.words.config import DEFAULT_SOURCE
+from coyo_tools.words.options import SCHEMA_CHOICES
 
 if TYPE_CHECKING:
     from coyo_tools.verbs.inspect import InspectedColumn, Inspection
