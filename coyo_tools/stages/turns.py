@@ -64,6 +64,8 @@ class Turns:
         """What is to be recorded of a row that `take` gave; None where it is tried again."""
         self._tell_host(host, answer)
         result: bytes | Failure | None
+        if isinstance(answer, Refused) and self._last_try_again(host, job, answer):
+            return None
         if isinstance(answer, Fetched):
             result = answer.data
         else:
@@ -103,23 +105,35 @@ class Turns:
     def _try_again(self, host: str, job: Job, answer: Refused) -> bool:
         """Line a row up once more, where it is worth it: at once where its host pauses by itself,
         else after a while."""
-        asked_to_wait = answer.retry_after_s is not None
-        tries = self._settings.retries * (TRIES_WHEN_ASKED_TO_WAIT if asked_to_wait else 1)
         is_aside = bool(self._queue.aside(host))
-        if (
-            not FAILURES[answer.failure.error].retry
-            or job.tries >= tries
-            or (job.last and is_aside)
-        ):
+        if not self._is_worth_it(job, answer) or (job.last and is_aside):
             return False
         later = replace(job, tries=job.tries + 1, last=False)
-        if asked_to_wait or is_aside:
+        if answer.retry_after_s is not None or is_aside:
             self.line_up(later)
         else:
-            wait = min(BACKOFF_S * 2**job.tries, LONGEST_BACKOFF_S)
-            wait *= self._random.uniform(0.5, 1.5)
-            asyncio.get_running_loop().call_later(wait, self.line_up, later)
+            asyncio.get_running_loop().call_later(self._backoff_s(job), self.line_up, later)
         return True
+
+    def _last_try_again(self, host: str, job: Job, answer: Refused) -> bool:
+        """A last try that failed at once is made as often as that of any row: an outage is
+        outlasted. One that took its whole deadline is not."""
+        if not (job.last and self._queue.aside(host) and self._is_worth_it(job, answer)):
+            return False
+        if answer.failure.error == "timeout" or answer.retry_after_s is not None:
+            return False
+        later = replace(job, tries=job.tries + 1)
+        asyncio.get_running_loop().call_later(self._backoff_s(job), self._queue.put, host, later)
+        return True
+
+    def _is_worth_it(self, job: Job, answer: Refused) -> bool:
+        asked_to_wait = answer.retry_after_s is not None
+        tries = self._settings.retries * (TRIES_WHEN_ASKED_TO_WAIT if asked_to_wait else 1)
+        return FAILURES[answer.failure.error].retry and job.tries < tries
+
+    def _backoff_s(self, job: Job) -> float:
+        wait: float = min(BACKOFF_S * 2.0**job.tries, LONGEST_BACKOFF_S)
+        return wait * self._random.uniform(0.5, 1.5)
 
     def _end_last_try(self, host: str, shard: OpenShard, answer: Fetched | Refused) -> None:
         """With the last of its tries a host that stays away takes its other rows along."""
