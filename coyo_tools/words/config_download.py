@@ -133,7 +133,7 @@ class DownloadSettings:
     engine: str = option(
         "coyo",
         "What fetches and resizes: this tool, or img2dataset (extra [img2dataset]) in processes of "
-        "its own, without what docs/img2dataset.md lists.",
+        "its own; it honours no opt-out and checks no address.",
         choices=("coyo", "img2dataset"),
     )
     name_servers: tuple[str, ...] = option(
