@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 # quality 95, shorter side shrunk to the size), over the bundled photographs (.jpg) that are larger:
 # 50, 50, 40 and 24 of them. Of single pictures at 384 px a tenth lies below 0.24, a tenth above
 # 0.49. tests/pieces/test_expected.py measures it again.
-BYTES_PER_PIXEL = ((224, 0.413), (256, 0.394), (384, 0.351), (512, 0.321))
+BYTES_PER_PIXEL = ((224, 0.422), (256, 0.402), (384, 0.353), (512, 0.322))
 # Beside the picture: tar headers and padding, KEY.txt, KEY.json (3.3 kB measured in the shards of
 # `coyo demo`), and the row of the shard's parquet.
 BYTES_BESIDE = 3_600
