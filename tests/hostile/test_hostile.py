@@ -29,7 +29,7 @@ TRIED = [case for case in CASES if not case.crashes]
 # The server's side of these would take this process's whole attention from the others.
 FLOODS = ("flood-fast", "drip-extension")
 ALONE = [case for case in CASES if case.crashes]
-SPARE_S = 5.0  # for connecting, decoding and a busy machine
+SPARE_S = 2.0  # for connecting, decoding and a busy machine
 
 
 @pytest.fixture(scope="module")

@@ -74,3 +74,14 @@ def test_types_are_stated_as_asked(tmp_path, columns):
 
 def test_a_footer_that_is_not_as_expected_is_left_alone():
     assert written._with_schema(b"no such entry", b"abc") == b"no such entry"
+
+
+def test_a_text_that_looks_like_the_entry_is_left_alone(tmp_path):
+    stated = base64.b64encode(b"x" * 9)
+    odd = (b"\x18\x0cARROW:schema\x18" + bytes([len(stated)]) + stated + b"\x00").decode()
+    schema = pa.schema([("text", pa.string())])
+    write_frame(pl.LazyFrame({"text": [odd, odd]}), tmp_path / "p", schema, dict)
+    table = pq.read_table(tmp_path / "p")
+    assert table.schema.remove_metadata() == schema
+    assert table["text"].to_pylist() == [odd, odd]
+    assert pq.read_metadata(tmp_path / "p").row_group(0).column(0).statistics.min == odd
