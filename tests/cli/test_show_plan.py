@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from coyo_tools.cli import show
+from coyo_tools.pieces.expected import bytes_per_pixel
 from tests.metadata import metadata, rows_of, write_parts
 from tests.pieces.test_census import write as write_census
 
@@ -54,7 +55,7 @@ def test_a_plan_reads_well_and_writes_nothing(coyo, source, tmp_path):
         "download  3 urls, each once",
         "          bytes and hours are unknown without a census of some urls; to make one:",
         "          coyo download SUBSET --census 10000 -o census",
-        "disk      435.7 kB at 384 px if every picture is still there (0.35 bytes a pixel)",
+        "disk      438.0 kB at 384 px if every picture is still there (0.35 bytes a pixel)",
     ]
     assert lines[20] == (
         "columns   clip_similarity_vitl14, watermark_score, nsfw_score_opennsfw2, "
@@ -88,7 +89,7 @@ def test_with_a_census_bytes_and_hours_are_said(coyo, source, tmp_path):
     assert "download  7 urls, each once\n          4 (4 to 4) pictures, 785.5 kB (" in said
     assert f"by the census of 10,000 urls in {place}" in said
     assert " at 256 px if every picture is still there, " in said
-    assert " of those still there (0.39 bytes a pixel)" in said
+    assert f" of those still there ({bytes_per_pixel(256):.2f} bytes a pixel)" in said
     _, other, heard = coyo("filter", source, "--plan", "--census", tmp_path)
     assert (other, heard.split(":")[0]) == ("", "coyo")
 
