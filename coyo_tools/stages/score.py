@@ -196,7 +196,7 @@ class Panel:
         """id, key, the columns asked for, error."""
         import pyarrow as pa
 
-        kinds = {c.name: pa.type_for_alias(c.dtype) for lane in self.lanes for c in lane.columns}
+        kinds = {c.name: c.arrow_type() for lane in self.lanes for c in lane.columns}
         asked = [pa.field(name, kinds[name]) for name in self.columns]
         ends = pa.field("id", pa.int64()), pa.field("key", pa.string())
         return pa.schema([*ends, *asked, pa.field("error", pa.string())])

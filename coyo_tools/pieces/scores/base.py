@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from coyo_tools.words.failures import Failure
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from PIL import Image
 
 IMAGE = "image"
@@ -19,11 +20,22 @@ ROW = "row"  # KEY.json: what the shard knows of the row
 
 @dataclass(frozen=True)
 class ScoreColumn:
-    """One column a score writes. dtype: arrow type name."""
+    """One column a score writes. dtype: arrow type name, or a list: `list<float32>`."""
 
     name: str
     dtype: str
     meaning: str
+
+    def arrow_type(self) -> pa.DataType:
+        """The dtype as arrow's."""
+        return _arrow_type(self.dtype)
+
+
+def _arrow_type(dtype: str) -> pa.DataType:
+    import pyarrow as pa
+
+    inner = dtype.removeprefix("list<").removesuffix(">")
+    return pa.type_for_alias(dtype) if inner == dtype else pa.list_(_arrow_type(inner))
 
 
 @dataclass(frozen=True)

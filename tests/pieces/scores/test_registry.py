@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pyarrow as pa
 import pytest
 
 from coyo_tools.pieces.scores import (
@@ -13,7 +14,7 @@ from coyo_tools.pieces.scores import (
     markdown_table,
     scores_of,
 )
-from coyo_tools.pieces.scores.base import IMAGE, ROW, TEXT, Score
+from coyo_tools.pieces.scores.base import IMAGE, ROW, TEXT, Score, ScoreColumn
 from coyo_tools.words.errors import MissingExtra, SettingsError
 from coyo_tools.words.schema import COYO
 
@@ -91,3 +92,11 @@ def test_declarations_load_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_list_of_values_is_a_column_too() -> None:
+    assert ScoreColumn("boxes", "list<list<float32>>", "m").arrow_type() == pa.list_(
+        pa.list_(pa.float32())
+    )
+    assert ScoreColumn("labels", "list<string>", "m").arrow_type() == pa.list_(pa.string())
+    assert ScoreColumn("size", "int32", "m").arrow_type() == pa.int32()
