@@ -195,6 +195,11 @@ class ScoreSettings:
         multiple=True,
         metavar="COLUMN",
     )
+    boxes: bool = option(
+        False,
+        "Count faces and keep where they are: -c num_faces -c face_boxes.",
+        affects_result=False,  # the columns say it
+    )
     weights: tuple[str, ...] = option(
         (),
         "Weights file for a column, instead of the usual download; repeatable.",
@@ -226,6 +231,8 @@ class ScoreSettings:
 
     def __post_init__(self) -> None:
         check_ranges(self)
+        if self.boxes:
+            object.__setattr__(self, "columns", (*self.columns, "num_faces", "face_boxes"))
         if not self.columns:
             raise SettingsError(
                 "no column named", where="score", todo="add -c COLUMN; `coyo score --list` has them"

@@ -70,7 +70,7 @@ def test_the_list_names_every_column(capsys: pytest.CaptureFixture[str]) -> None
         (("score", "x"), 2, "Missing option '-o'"),
         (("score", "x", "-o", "y"), 1, "no column named"),
         (("score", "x", "-o", "y", "-c", "image_phas"), 1, "did you mean 'image_phash'"),
-        (("score", "x", "-o", "y", "-c", "num_faces"), 1, "num_faces cannot be recomputed"),
+        (("score", "x", "-o", "y", "-c", "watermark_score"), 1, "watermark_score cannot"),
         (("score", "x", "-o", "y", "-c", "word_count"), 1, "x: no such file or folder"),
         (("score", "x", "-o", "y", "-c", "word_count", "--batch-size", "0"), 2, "range"),
         (("score", "x", "-o", "y", "-c", "word_count", "--device", "tpu"), 1, "'tpu' is no device"),

