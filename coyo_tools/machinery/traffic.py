@@ -5,16 +5,18 @@ Made once a run and handed to whatever reads; two runs in one process share none
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from coyo_tools.words.config import RemoteSettings
 from coyo_tools.words.progress import Listener, Progress
+
+if TYPE_CHECKING:
+    import asyncio
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,8 @@ class Traffic:
     @cached_property
     def turn(self) -> asyncio.Semaphore:
         """Held by a request in flight, so that no more than `connections` are."""
+        import asyncio
+
         return asyncio.Semaphore(self.settings.connections)
 
     def count(self, *, requests: int = 0, bytes: int = 0, repeated: int = 0) -> None:

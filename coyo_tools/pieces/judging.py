@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from coyo_tools.pieces.bites import ROW
-from coyo_tools.pieces.funnel import Counts, counted, counting
+from coyo_tools.pieces.funnel import Counts
 from coyo_tools.pieces.selections import Tests
 
 if TYPE_CHECKING:
@@ -73,23 +73,35 @@ class Judge:
         """
         if self._stopped():
             raise Stopped
-        answers = frame.with_columns(self._answers)  # each test is asked once
-        row = answers.select(counting(self._answered)).row(0, named=True) if self._answered else {}
-        passes = self._all(answers)
+        counts, passes = self._counted(frame.with_columns(self._answers))
         with self._lock:
-            self.counts += counted(frame.height, row, len(self._answered))
+            self.counts += counts
             if self._catch_ids:
                 self.ids.append(frame["id"].filter(passes).drop_nulls())
         self._on_rows(frame.height)
         return passes
 
-    def _all(self, answers: pl.DataFrame) -> pl.Series:
+    def _counted(self, answers: pl.DataFrame) -> tuple[Counts, pl.Series]:
+        """The counts, and which rows pass. Series by series: a second query would cost as much as
+        asking the tests did, for each row group."""
         import polars as pl
 
-        if not self._answered:
-            return pl.repeat(value=True, n=answers.height, eager=True)
-        passes = pl.all_horizontal(test.passes for test in self._answered)
-        return answers.select(passes.fill_null(value=False)).to_series()
+        passing = None
+        counts: list[tuple[int, int, int, int]] = []
+        for number, test in enumerate(self._answered):
+            passes = answers[f"?passes{number}"]
+            passing = passes if passing is None else passing & passes
+            changed = 0 if test.changes is None else _true(passing & answers[f"?changes{number}"])
+            unknown = _true(answers[f"?unknown{number}"])
+            counts.append((_true(passing), _true(passes), unknown, changed))
+        if passing is None:
+            return Counts(answers.height), pl.repeat(value=True, n=answers.height, eager=True)
+        known = passing.fill_null(value=False) if passing.null_count() else passing
+        return Counts(answers.height, *zip(*counts, strict=True)), known
+
+
+def _true(answers: pl.Series) -> int:
+    return int(answers.sum())
 
 
 def answers_of(tests: Sequence[Tests]) -> tuple[list[pl.Expr], list[Tests]]:
@@ -99,7 +111,7 @@ def answers_of(tests: Sequence[Tests]) -> tuple[list[pl.Expr], list[Tests]]:
     exprs, answered = [], []
     for number, test in enumerate(tests):
         names = f"?passes{number}", f"?unknown{number}"
-        exprs += [test.passes.alias(names[0]), test.unknown.alias(names[1])]
+        exprs += [test.passes.cast(pl.Boolean).alias(names[0]), test.unknown.alias(names[1])]
         changes = None
         if test.changes is not None:
             exprs.append(test.changes.alias(f"?changes{number}"))

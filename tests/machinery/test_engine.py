@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coyo_tools.machinery import engine
+from coyo_tools.machinery.fleet import Fleet
 from coyo_tools.words.errors import CorruptFile, EngineError
 from tests.machinery import works
 
@@ -59,7 +60,7 @@ def test_the_replacement_of_a_dead_worker_runs_the_same_work(tmp_path: Path) -> 
 
 
 def test_no_more_workers_than_units() -> None:
-    fleet = engine._Fleet([works.squares], [1, 2], lambda _: None)
+    fleet = Fleet([works.squares], [1, 2], lambda _: None)
     try:
         results = fleet.run(8)
         next(results)
