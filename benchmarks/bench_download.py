@@ -312,7 +312,18 @@ def table(
 
 
 def quality(www: Path) -> str:
-    """How near shrunk pictures are to a full decode and cv2's INTER_AREA, before encoding."""
+    """How near shrunk pictures are to area averaging, in words."""
+    found = psnr(www)
+    mean = sum(found) / len(found)
+    return (
+        f"Against a full decode and cv2's INTER_AREA, {len(found)} shrunk pictures before they "
+        f"are encoded: PSNR {mean:.1f} dB in the mean, {min(found):.1f} dB at least."
+    )
+
+
+def psnr(www: Path) -> list[float]:
+    """Of every picture that is shrunk, before it is encoded: dB against a full decode and cv2's
+    INTER_AREA."""
     import cv2
     import numpy as np
     from PIL import Image
@@ -329,11 +340,9 @@ def quality(www: Path) -> str:
         ours = np.asarray(Image.open(io.BytesIO(made.data)), np.float64)
         whole = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
         area = cv2.resize(whole, (made.width, made.height), interpolation=cv2.INTER_AREA)
-        found.append(10 * np.log10(255**2 / max(float(np.mean((ours - area) ** 2)), 1e-9)))
-    return (
-        f"Against a full decode and cv2's INTER_AREA, {len(found)} shrunk pictures before they "
-        f"are encoded: PSNR {np.mean(found):.1f} dB in the mean, {min(found):.1f} dB at least."
-    )
+        error = max(float(np.mean((ours - area) ** 2)), 1e-9)
+        found.append(float(10 * np.log10(255**2 / error)))
+    return found
 
 
 def tail(root: Path, subset: Path, arguments: argparse.Namespace) -> str:
