@@ -179,6 +179,13 @@ def presets() -> str:
     return "\n" + table(("preset", "rules", "for", "source"), rows) + "\n"
 
 
+def families() -> str:
+    """The families of docs/scores.md."""
+    from coyo_tools.pieces.scores import markdown_families
+
+    return "\n" + markdown_families() + "\n"
+
+
 def scores() -> str:
     """Every column that can be recomputed, as it is declared."""
     from coyo_tools.pieces.scores import NOT_RECOMPUTED, markdown_table

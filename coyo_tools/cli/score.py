@@ -63,9 +63,9 @@ def command(
 
 
 def _list(as_json: bool) -> None:
-    from coyo_tools.pieces.scores import known_scores
+    from coyo_tools.pieces.scores import listed
 
-    rows = [row for score in known_scores() for row in score.as_json()]
+    rows = listed()
     if as_json:
         show.print_json(rows)
         return
@@ -80,6 +80,8 @@ def _list(as_json: bool) -> None:
         click.echo(f"  licence {row['licence']}; weights {row['weights'] or 'none'}")
         if row["note"]:
             click.echo(f"  {row['note']}")
+        for choice in row.get("suggestions", ()):
+            click.echo(f"  -c {row['family']} {choice}")
 
 
 def tell(result: ScoreResult) -> None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from coyo_tools.machinery.storage import folder_at
 from coyo_tools.pieces.decoding import decode, quiet
-from coyo_tools.pieces.scores import scores_of
+from coyo_tools.pieces.scores import choose
 from coyo_tools.pieces.scores.base import Sample, Score
 from coyo_tools.pieces.scores.lanes import Lane, load_lanes
 from coyo_tools.pieces.shard_reader import Shard, read_shard
@@ -85,7 +85,8 @@ class Clock:
 class ScoreWork:
     """What a worker does: load the scores once, then score unit after unit into the folder `out`.
 
-    weights: local files, by their names in `weights_of`. threads: decoding ahead of the model.
+    columns, model, pretrained: as in the settings. weights: local files, by their names in
+    `weights_of`. threads: decoding ahead of the model.
     Yields each unit with what came of it; emits the number of rows of each finished batch.
     """
 
@@ -97,13 +98,15 @@ class ScoreWork:
     batch_size: int = 32
     threads: int = 1
     schema: str = "auto"
+    model: tuple[str, ...] = ()
+    pretrained: tuple[str, ...] = ()
 
     def __call__(
         self, units: Iterator[Unit], emit: Callable[[Any], None]
     ) -> Iterator[tuple[Unit, Scored]]:
         """Score the units one after the other."""
-        scores = scores_of(self.columns)
-        panel = Panel(self._load(scores), self.columns, self.batch_size)
+        chosen = choose(self.columns, self.model, self.pretrained)
+        panel = Panel(self._load(chosen.scores), chosen.columns, self.batch_size)
         with quiet(), ThreadPoolExecutor(self.threads, "decode") as pool:
             for unit in units:
                 rows = self._score(unit, panel, pool, emit)

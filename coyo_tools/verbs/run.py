@@ -159,9 +159,10 @@ def _check(recipe: Recipe) -> None:
     if not recipe.filters and not stages.keys() & {"download", "score"}:
         raise SettingsError("reports, but makes nothing to report", where=where)
     if "score" in stages:
-        from coyo_tools.pieces.scores import scores_of
+        from coyo_tools.pieces.scores import choose
 
-        scores_of(stages["score"].columns)
+        score = stages["score"]
+        choose(score.columns, score.model, score.pretrained)
 
 
 class _Again:

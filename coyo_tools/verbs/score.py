@@ -17,14 +17,12 @@ from coyo_tools.machinery.manifest import (
     Run,
     begin,
     digest_of_ids,
-    sha256_of,
     tool_versions,
 )
 from coyo_tools.machinery.storage import Folder, folder_at, local_path
 from coyo_tools.pieces.dataset_objects import is_dataset
-from coyo_tools.pieces.scores import scores_of, weights_cache
+from coyo_tools.pieces.scores import choose, weights_cache
 from coyo_tools.pieces.scores.base import Score, Weights, weights_of
-from coyo_tools.pieces.scores.weights import check_file
 from coyo_tools.pieces.shard_reader import Shard, find_shards
 from coyo_tools.pieces.source import SourceLike, find
 from coyo_tools.stages.score import Scored, ScoreWork, Unit, output_name
@@ -95,7 +93,8 @@ def score(
     """
     settings = settings or ScoreSettings()
     started = time.monotonic()
-    scores = scores_of(settings.columns)
+    chosen = choose(settings.columns, settings.model, settings.pretrained)
+    scores = chosen.scores
     devices = devices_of(settings.device)
     overrides = overrides_of(settings.weights, scores)
     found = _units(input, settings, scores)
@@ -114,7 +113,7 @@ def score(
             work = _work(folder, settings, weights)
             now = _compute(work, devices, settings, found.units, folder, progress)
             run.also = lambda: {"seconds_by_column": now.seconds}
-            _finish(run, folder, found, settings.columns)
+            _finish(run, folder, found, chosen.columns)
         return _result(run, found, now, time.monotonic() - started)
 
 
@@ -190,8 +189,7 @@ class _File:
 def _weights(weights: Weights, override: Path | None, progress: Listener) -> _File:
     """The weights on this machine, looked at. Raises WeightsError."""
     if override is not None:
-        check_file(override, weights.formats)
-        return _File(override, sha256_of(override))
+        return _File(override, weights_cache.look_at(weights, override))
     path = weights_cache.fetch(weights, progress)
     return _File(path, weights_cache.check(weights, path))
 
@@ -199,7 +197,9 @@ def _weights(weights: Weights, override: Path | None, progress: Listener) -> _Fi
 def _identity(settings: ScoreSettings, weights: Mapping[str, _File]) -> dict[str, Any]:
     """The settings as the manifest keeps them: weights by content, wherever the file lies."""
     digests = {name: f"sha256:{file.sha256}" for name, file in weights.items()}
-    return as_json(settings) | {"weights": digests}
+    said = as_json(settings) | {"weights": digests}
+    unsaid = [name for name in ("model", "pretrained") if not said[name]]
+    return {name: value for name, value in said.items() if name not in unsaid}
 
 
 def _versions(scores: Sequence[Score]) -> dict[str, str]:
@@ -222,6 +222,8 @@ def _work(folder: Folder, settings: ScoreSettings, weights: Mapping[str, _File])
         precision=settings.precision,
         batch_size=settings.batch_size,
         schema=settings.schema,
+        model=settings.model,
+        pretrained=settings.pretrained,
     )
 
 
@@ -255,7 +257,7 @@ def _run(
     """A worker a device where models run; else as many processes as cores and units allow."""
     if not units:
         return
-    if any(score.uses_device for score in scores_of(work.columns)):
+    if any(s.uses_device for s in choose(work.columns, work.model, work.pretrained).scores):
         threads = max(1, cores // len(devices))
         works = [replace(work, device=device, threads=threads) for device in devices]
         yield from engine.run_each(works, units, on_event=on_event)

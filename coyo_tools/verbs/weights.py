@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from coyo_tools.pieces.scores import known_scores, weights_cache
+from coyo_tools.pieces.scores import FAMILIES, known_scores, scores_of, weights_cache
 from coyo_tools.pieces.scores.base import Weights, weights_of
 from coyo_tools.words.errors import SettingsError, WeightsError, nearest
 from coyo_tools.words.progress import Listener, silent
@@ -69,16 +69,22 @@ def verify_weights(names: Sequence[str] = ()) -> tuple[WeightsState, ...]:
 
 
 def _chosen(names: Iterable[str]) -> list[Weights]:
+    """The weights of these names, or all that belong to a chosen model's column."""
     known = weights_of(known_scores())
+    chosen: dict[str, Weights] = {}
     for name in names:
-        if name not in known:
+        if name in known:
+            chosen[name] = known[name]
+        elif any(family.described(name) for family in FAMILIES):
+            chosen |= weights_of(scores_of([name]))
+        else:
             near = nearest(name, list(known))
             raise SettingsError(
                 f"there are no weights {name!r}",
                 where="weights",
                 todo=f"did you mean {near!r}?" if near else f"those are {', '.join(known)}",
             )
-    return [known[name] for name in dict.fromkeys(names)] or list(known.values())
+    return list(chosen.values()) or list(known.values())
 
 
 def _verified(wanted: Weights) -> WeightsState:
@@ -87,7 +93,7 @@ def _verified(wanted: Weights) -> WeightsState:
         return _state(wanted, ABSENT)
     try:
         weights_cache.check(wanted, path)
-        known = weights_cache.known_sha256(wanted, path)
+        known = weights_cache.known_sha256(wanted, weights_cache.files_of(wanted, path)[0])
     except WeightsError as error:
         return _state(wanted, WRONG, error.what)
     return _state(wanted, RIGHT if known else UNKNOWN)
@@ -95,15 +101,17 @@ def _verified(wanted: Weights) -> WeightsState:
 
 def _state(wanted: Weights, state: str, note: str = "") -> WeightsState:
     path = weights_cache.at_hand(wanted)
-    users = (score for score in known_scores() if wanted.name in weights_of([score]))
+    files = weights_cache.files_of(wanted, path) if path else []
+    users = [score for score in known_scores() if wanted.name in weights_of([score])]
+    columns = [column.name for score in users for column in score.columns] or [wanted.name]
     return WeightsState(
         name=wanted.name,
         file=wanted.file,
-        columns=tuple(column.name for score in users for column in score.columns),
+        columns=tuple(columns),
         source=wanted.source,
         revision=wanted.revision,
-        bytes=wanted.bytes if path is None else path.stat().st_size,
-        sha256=wanted.sha256 if path is None else weights_cache.known_sha256(wanted, path),
+        bytes=sum(file.stat().st_size for file in files) if files else wanted.bytes,
+        sha256=weights_cache.known_sha256(wanted, files[0]) if files else wanted.sha256,
         licence=wanted.licence,
         citation=wanted.citation,
         state=ABSENT if path is None else state,

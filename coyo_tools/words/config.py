@@ -200,9 +200,23 @@ class ScoreSettings:
         "Count faces and keep where they are: -c num_faces -c face_boxes.",
         affects_result=False,  # the columns say it
     )
+    model: tuple[str, ...] = option(
+        (),
+        "Model of a column that has several, such as clip_similarity; COLUMN=NAME where more than "
+        "one column takes a model; repeatable, a column each. `coyo score --list` suggests some.",
+        multiple=True,
+        metavar="[COLUMN=]NAME",
+    )
+    pretrained: tuple[str, ...] = option(
+        (),
+        "Weights of that model, by open_clip's name for them; one for each --model.",
+        multiple=True,
+        metavar="[COLUMN=]NAME",
+    )
     weights: tuple[str, ...] = option(
         (),
-        "Weights file for a column, instead of the usual download; repeatable.",
+        "Weights for a column, instead of the usual download: a file, or a folder where several "
+        "files belong together; repeatable.",
         multiple=True,
         metavar="COLUMN=PATH",
     )

@@ -60,7 +60,10 @@ def test_the_list_names_every_column(capsys: pytest.CaptureFixture[str]) -> None
     assert status == 0
     assert all(name in out for name in BY_COLUMN)
     _, out, _ = run(capsys, "score", "--list", "--json")
-    assert [row["column"] for row in json.loads(out)] == list(BY_COLUMN)
+    rows = json.loads(out)
+    assert [row["column"] for row in rows if "family" not in row] == list(BY_COLUMN)
+    families = {row["family"]: row["suggestions"] for row in rows if "family" in row}
+    assert "--model ViT-B-16 --pretrained dfn2b" in families["clip_similarity"]
 
 
 @pytest.mark.parametrize(

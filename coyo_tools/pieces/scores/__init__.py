@@ -6,7 +6,9 @@ To add one, write its file and name it in SCORES; other packages add theirs by a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 from coyo_tools.pieces.scores import (
     aesthetic_score_laion_v2,
@@ -21,6 +23,7 @@ from coyo_tools.pieces.scores import (
     word_count,
 )
 from coyo_tools.pieces.scores.base import Score
+from coyo_tools.pieces.scores.families import Choice, Family, choices_of, column_name
 from coyo_tools.pieces.scores.plugins import plugins
 from coyo_tools.words.errors import MissingExtra, SettingsError, nearest
 
@@ -38,6 +41,9 @@ SCORES: tuple[Score, ...] = (
     num_faces.SCORE,
 )
 
+# Columns whose model --model chooses.
+FAMILIES: tuple[Family, ...] = (clip_similarity.FAMILY,)
+
 # Published columns without a score, and why.
 NOT_RECOMPUTED: Mapping[str, str] = {
     "watermark_score": "Kakao's watermark model was never published",
@@ -52,46 +58,114 @@ NOT_RECOMPUTED: Mapping[str, str] = {
 @cache
 def known_scores() -> tuple[Score, ...]:
     """SCORES, then those of other installed packages. Raises PluginError."""
-    return SCORES + plugins(SCORES, NOT_RECOMPUTED)
+    stems = (stem for family in FAMILIES if family.needs_model for stem in family.columns)
+    return SCORES + plugins(SCORES, (*NOT_RECOMPUTED, *stems))
 
 
 @cache
 def score_of(column: str) -> Score | None:
-    """The score that gives this column. Raises PluginError."""
-    return next((s for s in known_scores() if any(c.name == column for c in s.columns)), None)
+    """The score that gives this column, as far as its name alone tells. Raises PluginError.
+
+    Of a chosen model's column what its family says of all of them.
+    """
+    known = next((s for s in known_scores() if any(c.name == column for c in s.columns)), None)
+    return known or next(filter(None, (f.described(column) for f in FAMILIES)), None)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The scores of a run, each once, and the names of the columns it writes, in their order."""
+
+    scores: tuple[Score, ...]
+    columns: tuple[str, ...]
+
+
+def choose(
+    columns: Sequence[str], model: Sequence[str] = (), pretrained: Sequence[str] = ()
+) -> Chosen:
+    """The scores that give these columns, in the order of `known_scores`, then chosen models.
+
+    model, pretrained: which ones, for columns of FAMILIES; see `choices_of`. Raises SettingsError
+    where a column has no score or no such model, MissingExtra where one needs more packages,
+    PluginError.
+    """
+    choices = choices_of(FAMILIES, columns, model, pretrained)
+    given: dict[str, Score] = {}
+    for column in columns:
+        given |= _given_by(column, choices.get(column, ()))
+    named = {score.name: score for score in given.values()}
+    ranks = {score.name: rank for rank, score in enumerate(known_scores())}
+    scores = sorted(named.values(), key=lambda score: ranks.get(score.name, len(ranks)))
+    return Chosen(tuple(scores), tuple(given))
 
 
 def scores_of(columns: Sequence[str]) -> list[Score]:
-    """The scores that give these columns, each once, in the order of `known_scores`.
-
-    Raises SettingsError where a column has none, MissingExtra where one needs more packages,
-    PluginError.
-    """
-    for column in columns:
-        _check_known(column)
-    chosen = [s for s in known_scores() if any(c.name in columns for c in s.columns)]
-    for score in chosen:
-        if score.missing_packages():
-            assert score.extra is not None
-            raise MissingExtra.of(score.extra, score.name)
-    return chosen
+    """The scores that give these columns; see `choose`."""
+    return list(choose(columns).scores)
 
 
-def _check_known(column: str) -> None:
-    if score_of(column):
-        return
-    if column in NOT_RECOMPUTED:
+def _given_by(column: str, choices: Sequence[Choice]) -> dict[str, Score]:
+    """The columns that come of one asked for, with the score of each."""
+    known = next((s for s in known_scores() if any(c.name == column for c in s.columns)), None)
+    if known and not choices:
+        return {column: _usable(known)}
+    for family in FAMILIES:
+        if column in family.columns:
+            return _of_family(family, column, choices)
+        stem = next((stem for stem in family.columns if column.startswith(f"{stem}_")), None)
+        if stem and (choice := family.named(column)):
+            return _of_family(family, stem, [choice])
+    raise _unknown(column)
+
+
+def _of_family(family: Family, stem: str, choices: Sequence[Choice]) -> dict[str, Score]:
+    if not choices:
         raise SettingsError(
+            f"{stem} needs to be told its model",
+            where="--model",
+            todo=f"for example: {family.suggestions[0].text}; `coyo score --list` has more",
+        )
+    _usable(family.like)
+    return {column_name(stem, choice): family.declare(choice) for choice in choices}
+
+
+def _usable(score: Score) -> Score:
+    if score.missing_packages():
+        assert score.extra is not None
+        raise MissingExtra.of(score.extra, score.name)
+    return score
+
+
+def _unknown(column: str) -> SettingsError:
+    if column in NOT_RECOMPUTED:
+        return SettingsError(
             f"{column} cannot be recomputed: {NOT_RECOMPUTED[column]}",
             where="-c",
             todo="`coyo score --list` prints the columns that can",
         )
-    near = nearest(column, [c.name for score in known_scores() for c in score.columns])
-    raise SettingsError(
+    stems = [stem for family in FAMILIES for stem in family.columns]
+    near = nearest(column, [c.name for score in known_scores() for c in score.columns] + stems)
+    return SettingsError(
         f"no score gives a column {column!r}",
         where="-c",
         todo=f"did you mean {near!r}?" if near else "`coyo score --list` prints them all",
     )
+
+
+def listed() -> list[dict[str, Any]]:
+    """Every column, then every family, as `coyo score --list --json` prints them."""
+    rows = [row for score in known_scores() for row in score.as_json()]
+    return rows + [row for family in FAMILIES for row in family.as_json()]
+
+
+def markdown_families() -> str:
+    """The table of families in docs/scores.md: one line a family."""
+    lines = ["| `-c` | model | suggestions |", "|---|---|---|"]
+    for family in FAMILIES:
+        stems = ", ".join(f"`{stem}`" for stem in family.columns)
+        choices = "<br>".join(f"`{choice.text}`" for choice in family.suggestions)
+        lines.append(f"| {stems} | {family.like.model} | {choices} |")
+    return "\n".join(lines) + "\n"
 
 
 def markdown_table() -> str:

@@ -54,11 +54,16 @@ class Sample:
 
 @dataclass(frozen=True)
 class Setup:
-    """What a scorer is made with. device: cpu, cuda:0 ... weights: the checked local file."""
+    """What a scorer is made with. device: cpu, cuda:0 ...
+
+    weights: the checked local file or folder. tokenizer: the folder of an encoder's tokenizer,
+    where that is not in the model's own package.
+    """
 
     device: str = "cpu"
     precision: str = "fp32"
     weights: Path | None = None
+    tokenizer: Path | None = None
 
 
 class Scorer(Protocol):
@@ -105,6 +110,9 @@ class Weights:
     name: what `coyo weights` and `--weights NAME=PATH` call it. file: its own name. formats: that
     `--weights` takes, the usual file's first. revision: "" where it is whatever stands there now.
     bytes, sha256: None where nobody has looked. also_at: where another program may keep it.
+    otherwise: other names of the file, for repositories that have none of this one. beside:
+    further files of the repository that are wanted with it; optional: those it may lack. With
+    them the weights are a folder.
     """
 
     name: str
@@ -118,6 +126,19 @@ class Weights:
     bytes: int | None = None
     sha256: str | None = None
     also_at: Callable[[], Path | None] = _nowhere
+    otherwise: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The names that the file may have, the usual one first."""
+        return (self.file, *self.otherwise)
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether several files belong together."""
+        return bool(self.beside or self.optional)
 
     @property
     def source(self) -> str:
@@ -128,10 +149,14 @@ class Weights:
 
 @dataclass(frozen=True)
 class Encoder:
-    """A model that several scores look through: it runs once a picture, whatever their number."""
+    """A model that several scores look through: it runs once a picture, whatever their number.
+
+    tokenizer: where it comes from, unless `load` has it.
+    """
 
     weights: Weights
     load: Callable[[Setup], LoadedEncoder]
+    tokenizer: Weights | None = None
 
 
 @dataclass(frozen=True)
@@ -201,8 +226,13 @@ class Score:
 
 def weights_of(scores: Iterable[Score]) -> dict[str, Weights]:
     """Every weights file that the scores need, by the name `--weights` calls it."""
-    both = ((s.weights, s.encoder.weights if s.encoder else None) for s in scores)
-    return {weights.name: weights for pair in both for weights in pair if weights is not None}
+    found: dict[str, Weights] = {}
+    for score in scores:
+        wanted = [score.weights]
+        if score.encoder is not None:
+            wanted += [score.encoder.weights, score.encoder.tokenizer]
+        found |= {weights.name: weights for weights in wanted if weights}
+    return found
 
 
 class PerText:

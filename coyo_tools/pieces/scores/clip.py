@@ -2,42 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from coyo_tools.pieces.scores.base import Encoder, Sample, Setup, Weights
 from coyo_tools.pieces.scores.weights import load_tensors
 from coyo_tools.pieces.scores.weights_files import CLIP_VIT_B_32, CLIP_VIT_L_14
-from coyo_tools.words.errors import WeightsError
+from coyo_tools.words.errors import SettingsError, WeightsError
 from coyo_tools.words.failures import Failure
 
 _POSITIONS = "visual.positional_embedding"
+_POSITION_IDS = "text.transformer.embeddings.position_ids"  # of older versions of transformers
 _MAX_RESIZED_PIXELS = 100_000_000  # a picture of 1 x 10,000 px is resized to 224 x 2,240,000
+
+
+@dataclass(frozen=True)
+class ClipModel:
+    """A model of open_clip. architecture: its name there.
+
+    quick_gelu: the activation it was trained with; a weights file does not say so. preprocessing:
+    mean, std, interpolation and resize_mode where they are not OpenAI's.
+    """
+
+    architecture: str
+    quick_gelu: bool = False
+    preprocessing: tuple[tuple[str, Any], ...] = ()
 
 
 class ClipEncoder:
     """One CLIP model with its own preprocessing and tokenizer."""
 
-    def __init__(self, architecture: str, setup: Setup) -> None:
+    def __init__(self, model: ClipModel, setup: Setup) -> None:
         import open_clip
+        from open_clip.transform import PreprocessCfg, image_transform_v2
 
         assert setup.weights is not None
         self._device = setup.device
-        self._model = build_model(architecture, setup.weights, setup.precision).to(setup.device)
+        tower = setup.tokenizer
+        self._model = build_model(model, setup.weights, setup.precision, tower).to(setup.device)
         self._dtype = open_clip.get_input_dtype(setup.precision)
-        self._side = self._model.visual.image_size[0]
-        self._preprocess = open_clip.image_transform(self._side, is_train=False)
-        self._tokenize = open_clip.get_tokenizer(architecture)
+        size = self._model.visual.image_size
+        self._side = max(size) if isinstance(size, tuple | list) else size
+        cfg = PreprocessCfg(size=size, **dict(model.preprocessing))
+        self._shortest = cfg.resize_mode == "shortest"
+        self._preprocess = image_transform_v2(cfg, is_train=False)
+        self._tokenize = tokenizer_of(model.architecture, setup.tokenizer)
 
     def prepare(self, sample: Sample, *, with_text: bool) -> tuple[Any, Any] | Failure:
-        """The picture as a float32 tensor (3, side, side), the caption as 77 token numbers."""
+        """The picture as a float32 tensor (3, side, side), the caption as token numbers."""
         assert sample.image is not None
         width, height = sample.image.size
-        if self._side**2 * max(width, height) > _MAX_RESIZED_PIXELS * min(width, height):
+        resized = self._side**2 * max(width, height) / min(width, height)
+        if self._shortest and resized > _MAX_RESIZED_PIXELS:
             return Failure("too_many_pixels", f"{width} x {height} px is too long to resize")
-        wanted = with_text and sample.caption is not None
-        tokens = self._tokenize([sample.caption])[0] if wanted else None
+        tokens = None
+        if with_text and sample.caption is not None:
+            tokens = self._tokenize([sample.caption])[0]
         return self._preprocess(sample.image), tokens
 
     def embed_images(self, images: Sequence[Any]) -> Any:
@@ -56,22 +79,91 @@ class ClipEncoder:
             return self._model.encode_text(torch.stack(list(texts)).to(self._device)).float()
 
 
-def build_model(architecture: str, weights: Path, precision: str) -> Any:
+def tokenizer_of(architecture: str, folder: Path | None) -> Callable[[Sequence[str]], Any]:
+    """Captions to token numbers, int64 (n, context). folder: of a tokenizer of the hub."""
+    import open_clip
+
+    if folder is None:
+        return cast("Callable[[Sequence[str]], Any]", open_clip.get_tokenizer(architecture))
+    text = open_clip.get_model_config(architecture)["text_cfg"]
+    made = open_clip.tokenizer.HFTokenizer(
+        str(folder),
+        context_length=text.get("context_length", open_clip.tokenizer.DEFAULT_CONTEXT_LENGTH),
+        tokenizer_mode=text.get("tokenizer_mode"),
+        **text.get("tokenizer_kwargs", {}),
+    )
+    one_at_a_time = threading.Lock()  # it keeps its settings for padding in itself
+
+    def tokenize(texts: Sequence[str]) -> Any:
+        with one_at_a_time:
+            return made(list(texts))
+
+    return tokenize
+
+
+def build_model(model: ClipModel, weights: Path, precision: str, tower: Path | None = None) -> Any:
     """The open_clip model with these weights, in evaluation mode on the CPU.
 
-    QuickGELU always: OpenAI's weights were trained with it, and a file does not say so.
+    tower: folder of the text tower's configuration, where it is one of transformers. Raises
+    WeightsError.
     """
     import open_clip
 
     tensors = load_tensors(weights)
-    dtype = open_clip.get_cast_dtype(precision)
-    settings = {**open_clip.get_model_config(architecture), "quick_gelu": True}
-    model = open_clip.CLIP(**settings, cast_dtype=dtype)
-    if dtype is not None:
-        open_clip.convert_weights_to_lp(model, dtype=dtype)
-    _check_shapes(architecture, model.state_dict(), tensors, weights)
-    model.load_state_dict(tensors)
-    return model.eval()
+    built = _build_empty(model, open_clip.get_cast_dtype(precision), tower)
+    tensors = _as_open_clips(built, tensors)
+    _check_shapes(model.architecture, built.state_dict(), tensors, weights)
+    built.load_state_dict(tensors)
+    return built.eval()
+
+
+def _build_empty(model: ClipModel, dtype: Any, tower: Path | None) -> Any:
+    """The model as `open_clip.create_model` makes it, before its weights are loaded."""
+    import open_clip
+
+    config = open_clip.get_model_config(model.architecture)
+    if model.quick_gelu:
+        config["quick_gelu"] = True
+    of_timm = "timm_model_name" in config["vision_cfg"]
+    of_transformers = "hf_model_name" in config["text_cfg"]
+    if of_timm:
+        config["vision_cfg"]["timm_model_pretrained"] = False
+    if of_transformers:
+        config["text_cfg"] |= {"hf_model_name": str(tower), "hf_model_pretrained": False}
+    kind = open_clip.CLIP
+    if config.pop("custom_text", False) or of_transformers:
+        kind = open_clip.CoCa if "multimodal_cfg" in config else open_clip.CustomTextCLIP
+    if kind is open_clip.CoCa and dtype is not None:
+        raise SettingsError(
+            f"{model.architecture} runs in fp32 alone: open_clip's CoCa mixes types in any other",
+            where="--precision",
+            todo="leave it out",
+        )
+    built = kind(**config, cast_dtype=dtype)
+    if dtype is not None and of_timm:
+        built.to(dtype)  # a tower of timm is all of one type, but for its normalisations
+        for layer in built.modules():
+            if isinstance(layer, open_clip.transformer.LayerNormFp32):
+                layer.float()
+    elif dtype is not None:
+        open_clip.convert_weights_to_lp(built, dtype=dtype)
+    return built
+
+
+def _as_open_clips(model: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+    """The tensors by the names that open_clip's models have now."""
+    from open_clip.convert import convert_state_dict
+    from open_clip.model import convert_to_custom_text_state_dict
+
+    tensors = convert_state_dict(model, tensors)
+    if "positional_embedding" in tensors and not hasattr(model, "positional_embedding"):
+        tensors = convert_to_custom_text_state_dict(tensors)
+    wanted = model.state_dict()
+    for name in ("logit_scale", "logit_bias", _POSITION_IDS):  # no part of an embedding
+        tensors.pop(name, None)
+        if name in wanted:
+            tensors[name] = wanted[name]
+    return tensors
 
 
 def _check_shapes(
@@ -93,12 +185,14 @@ def _shape(tensors: dict[str, Any], name: str) -> str:
     return " x ".join(map(str, tensors[name].shape)) or "a scalar" if name in tensors else "absent"
 
 
-def _declare(weights: Weights, architecture: str) -> Encoder:
+def encoder(model: ClipModel, weights: Weights, tokenizer: Weights | None = None) -> Encoder:
+    """Declare a model as an encoder."""
+
     def load(setup: Setup) -> ClipEncoder:
-        return ClipEncoder(architecture, setup)
+        return ClipEncoder(model, setup)
 
-    return Encoder(weights, load)
+    return Encoder(weights, load, tokenizer)
 
 
-VIT_B_32 = _declare(CLIP_VIT_B_32, "ViT-B-32")
-VIT_L_14 = _declare(CLIP_VIT_L_14, "ViT-L-14")
+VIT_B_32 = encoder(ClipModel("ViT-B-32", quick_gelu=True), CLIP_VIT_B_32)
+VIT_L_14 = encoder(ClipModel("ViT-L-14", quick_gelu=True), CLIP_VIT_L_14)

@@ -51,8 +51,9 @@ def load_lanes(
 ) -> list[Lane]:
     """Load the scores. weights: local files by their names in `weights_of`."""
 
-    def setup(wanted: Weights | None) -> Setup:
-        return Setup(device, precision, weights[wanted.name] if wanted else None)
+    def setup(wanted: Weights | None, tokenizer: Weights | None = None) -> Setup:
+        files = (weights[each.name] if each else None for each in (wanted, tokenizer))
+        return Setup(device, precision, *files)
 
     together: dict[object, list[Score]] = {}
     for score in scores:
@@ -62,7 +63,7 @@ def load_lanes(
         loaded = [score.load(setup(score.weights)) for score in group]
         scorer = cast("Scorer", loaded[0])
         if encoder := group[0].encoder:
-            embedding = encoder.load(setup(encoder.weights))
+            embedding = encoder.load(setup(encoder.weights, encoder.tokenizer))
             scorer = Encoded(embedding, group, cast("list[Head]", loaded))
         lanes.append(Lane(tuple(group), scorer))
     return lanes

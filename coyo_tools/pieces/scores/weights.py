@@ -14,7 +14,7 @@ from coyo_tools.words.errors import WeightsError
 
 SAFETENSORS, TORCH, TORCHSCRIPT, HDF5, ONNX = "safetensors", "torch", "TorchScript", "HDF5", "ONNX"
 NPZ = "npz"
-TAR = "tar.gz"
+TAR, JSON = "tar.gz", "JSON"
 _LFS = b"version https://git-lfs"
 
 
@@ -48,6 +48,8 @@ def _format_of(path: Path, head: bytes) -> str | None:
         return TAR
     if head[:1] == b"\x80":
         return TORCH  # torch.save before 1.6; torch reads it with weights_only too
+    if head.lstrip()[:1] == b"{":
+        return JSON
     return ONNX if path.suffix.lower() == ".onnx" and head and head[:23] != _LFS else None
 
 

@@ -2,15 +2,17 @@
 
 Looked for in this order: the folder COYO_WEIGHTS_DIR (then nothing is ever fetched), the cache
 (COYO_CACHE, or coyo-tools in the user's cache), the caches of huggingface_hub and opennsfw2. The
-first two are laid out as NAME/FILE, with FILE.sha256 beside what was fetched.
+first two are laid out as NAME/FILE, with FILE.sha256 beside what was fetched. Weights of several
+files (a model with its configuration, a tokenizer) are the folder NAME.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from coyo_tools.machinery import web
@@ -20,7 +22,7 @@ from coyo_tools.machinery.traffic import Traffic
 from coyo_tools.pieces import hub
 from coyo_tools.pieces.scores.base import Weights
 from coyo_tools.pieces.scores.weights import check_file
-from coyo_tools.words.errors import SourceError, WeightsError
+from coyo_tools.words.errors import SourceError, SourceNotFound, WeightsError
 from coyo_tools.words.progress import Listener, Progress, silent
 
 OFFLINE = "COYO_WEIGHTS_DIR"
@@ -40,16 +42,27 @@ def cache_folder() -> Path:
 
 
 def place_of(weights: Weights) -> Path:
-    """Where the file belongs, whether or not it is there."""
-    return (offline_folder() or cache_folder()) / weights.name / weights.file
+    """Where the file (of a folder: all files) belongs, whether or not it is there."""
+    folder = _folder_of(weights)
+    return folder if weights.is_folder else folder / weights.file
+
+
+def _folder_of(weights: Weights) -> Path:
+    return (offline_folder() or cache_folder()) / weights.name
 
 
 def at_hand(weights: Weights) -> Path | None:
-    """The file where nothing needs to be fetched; not looked at yet."""
-    place = place_of(weights)
-    if place.is_file():
-        return place
-    return None if offline_folder() else _elsewhere(weights)
+    """The file or folder where nothing needs to be fetched; not looked at yet."""
+    found = _within(weights, _folder_of(weights))
+    return found or (None if offline_folder() else _elsewhere(weights))
+
+
+def _within(weights: Weights, folder: Path) -> Path | None:
+    """The weights in a folder that has all that belongs to them."""
+    main = next((folder / name for name in weights.files if (folder / name).is_file()), None)
+    if main is None or not all((folder / name).is_file() for name in weights.beside):
+        return None
+    return folder if weights.is_folder else main
 
 
 def _elsewhere(weights: Weights) -> Path | None:
@@ -59,8 +72,20 @@ def _elsewhere(weights: Weights) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
 
     revision = weights.revision or None
-    found = try_to_load_from_cache(weights.repository, weights.file, revision=revision)
-    return Path(found) if isinstance(found, str | os.PathLike) else None
+    for name in weights.files:
+        found = try_to_load_from_cache(weights.repository, name, revision=revision)
+        if isinstance(found, str | os.PathLike):
+            return _within(weights, Path(found).parent)
+    return None
+
+
+def files_of(weights: Weights, path: Path) -> list[Path]:
+    """The files at a path that `at_hand` gave, that with the weights first."""
+    if not weights.is_folder:
+        return [path]
+    main = next(path / name for name in weights.files if (path / name).is_file())
+    others = [path / name for name in (*weights.beside, *weights.optional)]
+    return [main, *(other for other in others if other.is_file())]
 
 
 def known_sha256(weights: Weights, path: Path) -> str | None:
@@ -68,7 +93,7 @@ def known_sha256(weights: Weights, path: Path) -> str | None:
 
     Raises WeightsError.
     """
-    if weights.sha256 is not None:
+    if weights.sha256 is not None and path.name == weights.file:
         return weights.sha256
     try:
         words = _noted(path).read_text("utf-8", "replace").split()
@@ -86,21 +111,49 @@ def _noted(path: Path) -> Path:
 
 
 def check(weights: Weights, path: Path) -> str:
-    """The sha256 of the file as it is. Raises WeightsError where it is not the one it should be."""
-    check_file(path, weights.formats)
-    found, known = sha256_of(path), known_sha256(weights, path)
+    """The sha256 of the file as it is, of a folder that of its files' names and sha256.
+
+    Raises WeightsError where one is not the one it should be.
+    """
+    files = files_of(weights, path)
+    check_file(files[0], weights.formats)
+    return _together(weights, [(file, _checked(weights, file)) for file in files])
+
+
+def _checked(weights: Weights, file: Path) -> str:
+    found, known = sha256_of(file), known_sha256(weights, file)
     if known not in (None, found):
         raise WeightsError(
             f"is another file than {weights.name} has, or a part of it: sha256 {found[:12]}..., "
             f"expected {known[:12]}...",
-            where=str(path),
+            where=str(file),
             todo=f"run: coyo weights fetch {weights.name}",
         )
     return found
 
 
+def _together(weights: Weights, files: Sequence[tuple[Path, str]]) -> str:
+    if not weights.is_folder:
+        return files[0][1]
+    lines = sorted(f"{sha256}  {file.name}\n" for file, sha256 in files)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def look_at(weights: Weights, path: Path) -> str:
+    """The sha256, as `check` gives it, of weights that the user named. Raises WeightsError."""
+    if weights.is_folder and _within(weights, path) is None:
+        raise WeightsError(
+            f"is no folder with {', '.join((*weights.beside, ' or '.join(weights.files)))}",
+            where=str(path),
+            todo=f"put the files of {weights.source} there",
+        )
+    files = files_of(weights, path)
+    check_file(files[0], weights.formats)
+    return _together(weights, [(file, sha256_of(file)) for file in files])
+
+
 def fetch(weights: Weights, progress: Listener = silent, traffic: Traffic | None = None) -> Path:
-    """The file on this machine, fetched if need be and compared with its sha256 then.
+    """The weights on this machine, fetched if need be and compared with their sha256 then.
 
     Raises WeightsError.
     """
@@ -110,11 +163,10 @@ def fetch(weights: Weights, progress: Listener = silent, traffic: Traffic | None
 def fetch_anew(
     weights: Weights, progress: Listener = silent, traffic: Traffic | None = None
 ) -> Path:
-    """Fetch the file to its place, whole or not at all; what was interrupted is continued.
+    """Fetch the weights to their place, whole or not at all; what was interrupted is continued.
 
     Raises WeightsError, StorageError, FolderBusy where another run fetches it.
     """
-    place = place_of(weights)
     if offline_folder():
         raise WeightsError(
             f"there is no {weights.name}/{weights.file}, and with {OFFLINE} set nothing is fetched",
@@ -122,33 +174,65 @@ def fetch_anew(
             todo=f"put it there, or name it with --weights {weights.name}=PATH",
         )
     traffic = traffic or Traffic()
-    folder = folder_at(str(place.parent))
+    folder = folder_at(str(_folder_of(weights)))
     folder.create()
     with folder.lock(), _cannot_be_fetched(weights):
-        source, size, sha256 = _asked(weights, traffic)
-        part = place.with_name(f".{place.name}.{_version(source, size, traffic)}{TEMPORARY}")
-        _continue(source, part, size, traffic, _teller(progress, weights, size))
-        _keep(weights, part, place, weights.sha256 or sha256)
+        for name in (*weights.beside, *weights.optional):
+            with suppress(SourceNotFound) if name in weights.optional else nullcontext():
+                _fetch_file(weights, _asked(weights, (name,), traffic), progress, traffic)
+        # Last: where it is, all is.
+        place = _fetch_file(weights, _asked(weights, weights.files, traffic), progress, traffic)
+        folder.clean()  # parts of other versions
+    return _folder_of(weights) if weights.is_folder else place
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A file as its source tells of it. sha256: None where it does not say."""
+
+    name: str
+    source: web.Place
+    size: int
+    sha256: str | None
+
+
+def _asked(weights: Weights, names: Sequence[str], traffic: Traffic) -> _Asked:
+    """The first of these files that there is. Raises SourceNotFound, WeightsError."""
+    if not weights.repository:
+        source = web.Place(weights.url, weights.url)
+        asked = _Asked(weights.file, source, web.size_of(source, traffic), None)
+    else:
+        asked = _asked_of_hub(weights, names, traffic)
+    if asked.name != weights.file:
+        return asked
+    if weights.bytes not in (None, asked.size):
+        raise WeightsError(
+            f"has {asked.size:,} bytes, expected {weights.bytes:,}", where=asked.source.where
+        )
+    return replace(asked, sha256=weights.sha256 or asked.sha256)
+
+
+def _asked_of_hub(weights: Weights, names: Sequence[str], traffic: Traffic) -> _Asked:
+    revision = weights.revision or "main"
+    for name in names[:-1]:
+        with suppress(SourceNotFound):
+            return _Asked(name, *hub.model_file(weights.repository, revision, name, traffic))
+    return _Asked(names[-1], *hub.model_file(weights.repository, revision, names[-1], traffic))
+
+
+def _fetch_file(weights: Weights, asked: _Asked, progress: Listener, traffic: Traffic) -> Path:
+    """Fetch one file to its place."""
+    place = _folder_of(weights) / asked.name
+    part = place.with_name(f".{place.name}.{_version(asked, traffic)}{TEMPORARY}")
+    tell = _teller(progress, weights, asked.size)
+    _continue(asked.source, part, asked.size, traffic, tell)
+    _keep(weights, part, place, asked.sha256)
     return place
 
 
-def _asked(weights: Weights, traffic: Traffic) -> tuple[web.Place, int, str | None]:
-    """Where its bytes come from, how many, and their sha256 if the hub says."""
-    if weights.repository:
-        source, size, sha256 = hub.model_file(
-            weights.repository, weights.revision or "main", weights.file, traffic
-        )
-    else:
-        source, sha256 = web.Place(weights.url, weights.url), None
-        size = web.size_of(source, traffic)
-    if weights.bytes not in (None, size):
-        raise WeightsError(f"has {size:,} bytes, expected {weights.bytes:,}", where=source.where)
-    return source, size, sha256
-
-
-def _version(source: web.Place, size: int, traffic: Traffic) -> str:
+def _version(asked: _Asked, traffic: Traffic) -> str:
     """Tells a part of this file from one of another version of it."""
-    said = f"{source.url} {size} {traffic.tags.get(source.url, '')}"
+    said = f"{asked.source.url} {asked.size} {traffic.tags.get(asked.source.url, '')}"
     return hashlib.sha256(said.encode()).hexdigest()[:12]
 
 
@@ -170,7 +254,8 @@ def _keep(weights: Weights, part: Path, place: Path, sha256: str | None) -> None
     """Give the file its name, its sha256 beside it. Raises WeightsError if it is a wrong one."""
     found = sha256_of(part)
     try:
-        check_file(part, weights.formats)
+        if place.name in weights.files:
+            check_file(part, weights.formats)
         if sha256 not in (None, found):
             raise WeightsError(f"has sha256 {found[:12]}..., expected {str(sha256)[:12]}...")
     except WeightsError:
@@ -180,7 +265,6 @@ def _keep(weights: Weights, part: Path, place: Path, sha256: str | None) -> None
     folder.write_bytes(_noted(place).name, f"{found}  {place.name}\n".encode())
     with storage_errors(str(place)):
         part.replace(place)
-    folder.clean()  # parts of other versions
 
 
 def _teller(progress: Listener, weights: Weights, size: int) -> Callable[[int], None]:

@@ -10,7 +10,7 @@ import pytest
 
 from coyo_tools.pieces.decoding import decode
 from coyo_tools.pieces.scores.base import Sample, weights_of
-from coyo_tools.pieces.scores.clip import build_model
+from coyo_tools.pieces.scores.clip import ClipModel, build_model
 from coyo_tools.pieces.scores.clip_similarity import VIT_B_32, VIT_L_14
 from coyo_tools.pieces.scores.lanes import load_lanes
 from coyo_tools.words.errors import WeightsError
@@ -114,11 +114,11 @@ def test_bf16_is_near(scorer: Any, weights: Path, samples: list[Sample]) -> None
 
 def test_weights_of_another_model_are_named(weights: Path, tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"b32\.safetensors: these are no weights of CLIP ViT-L"):
-        build_model("ViT-L-14", weights, "fp32")
+        build_model(ClipModel("ViT-L-14"), weights, "fp32")
     other = tmp_path / "other.pt"
     torch.save({"a": torch.zeros(3)}, other)
     with pytest.raises(WeightsError, match=r"other\.pt: .*visual\.positional_embedding is absent"):
-        build_model("ViT-B-32", other, "fp32")
+        build_model(ClipModel("ViT-B-32"), other, "fp32")
 
 
 def test_the_hub_files_are_those_open_clip_would_fetch() -> None:

@@ -14,10 +14,11 @@ from coyo_tools.machinery.manifest import sha256_of
 from coyo_tools.machinery.traffic import Traffic
 from coyo_tools.pieces.scores import weights_cache as cache
 from coyo_tools.pieces.scores.base import Weights
-from coyo_tools.pieces.scores.weights import HDF5, SAFETENSORS
+from coyo_tools.pieces.scores.weights import HDF5, SAFETENSORS, TORCH
 from coyo_tools.words.config import RemoteSettings
 from coyo_tools.words.errors import WeightsError
 from tests.servers.files import FileServer, breaks, refuses
+from tests.servers.models import ModelHub
 
 CONTENT = b"\x89HDF\r\n\x1a\n" + bytes(range(256)) * 2000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -210,3 +211,84 @@ def test_a_file_in_another_programs_cache_is_found(weights: Weights, tmp_path: P
     theirs = tmp_path / "theirs.h5"
     theirs.write_bytes(CONTENT)
     assert cache.fetch(replace(weights, url="", also_at=lambda: theirs)) == theirs
+
+
+FOLDER = {
+    "config.json": b'{"a": 1}',
+    "model.bin": b"\x80 a pickle of torch, for all one can see",
+    "tokenizer_config.json": b"{}",
+}
+
+
+@pytest.fixture
+def several(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[ModelHub, Weights]]:
+    """Weights of several files, of which the hub lacks the usual one and one that may be absent."""
+    folder = tmp_path / "hub" / "owner" / "name"
+    folder.mkdir(parents=True)
+    for name, content in FOLDER.items():
+        (folder / name).write_bytes(content)
+    monkeypatch.delenv(cache.OFFLINE, raising=False)
+    monkeypatch.setenv("COYO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "none"))
+    with ModelHub(tmp_path / "hub") as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.base_url)
+        yield (
+            server,
+            Weights(
+                name="model",
+                file="model.safetensors",
+                otherwise=("model.bin",),
+                beside=("config.json",),
+                optional=("tokenizer_config.json", "vocab.txt"),
+                repository="owner/name",
+                formats=(SAFETENSORS, TORCH),
+                licence="MIT",
+                citation="nobody",
+            ),
+        )
+
+
+def test_several_files_are_a_folder(several: tuple[ModelHub, Weights]) -> None:
+    server, weights = several
+    assert cache.at_hand(weights) is None
+    path = cache.fetch(weights, traffic=quick())
+    assert path == cache.cache_folder() / "model"
+    assert [f.name for f in cache.files_of(weights, path)] == [
+        "model.bin",
+        "config.json",
+        "tokenizer_config.json",
+    ]
+    assert {n: (path / n).read_bytes() for n in FOLDER} == FOLDER
+    asked = server.requests["file"]
+    assert cache.fetch(weights) == path
+    assert server.requests["file"] == asked
+    whole = cache.check(weights, path)
+    assert cache.look_at(weights, server.folder / "owner" / "name") == whole  # by content alone
+    (path / "config.json").write_bytes(b'{"a": 2}')
+    with pytest.raises(WeightsError, match=r"config\.json: is another file than model has"):
+        cache.check(weights, path)
+
+
+def test_a_folder_is_there_when_its_largest_file_is(several: tuple[ModelHub, Weights]) -> None:
+    server, weights = several
+    (server.folder / "owner" / "name" / "model.bin").rename(server.folder / "gone")
+    with pytest.raises(WeightsError, match=r"cannot be fetched: no such file: model\.bin"):
+        cache.fetch(weights, traffic=quick())
+    assert (cache.cache_folder() / "model" / "config.json").exists()
+    assert cache.at_hand(weights) is None
+
+
+def test_what_a_folder_must_hold_is_named(
+    several: tuple[ModelHub, Weights], tmp_path: Path
+) -> None:
+    server, weights = several
+    (server.folder / "owner" / "name" / "config.json").unlink()
+    with pytest.raises(WeightsError, match=r"cannot be fetched: no such file: config\.json"):
+        cache.fetch(weights, traffic=quick())
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "model.safetensors").write_bytes(b"")
+    with pytest.raises(
+        WeightsError,
+        match=r"own: is no folder with config\.json, model\.safetensors or model\.bin; put the fi",
+    ):
+        cache.look_at(weights, tmp_path / "own")
