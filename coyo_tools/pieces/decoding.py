@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
+    Array = np.ndarray[Any, np.dtype[np.uint8]]
 
 _SAMPLINGS = ("444", "422", "420")  # those that the check below covers
 _KEPT_BYTES = 1 << 26
@@ -53,23 +54,70 @@ def open_picture(data: bytes) -> Image.Image:
     from PIL import Image
 
     image: Image.Image = Image.open(io.BytesIO(data))
-    pixels = _jpeg_pixels(data, image)
+    pixels = jpeg_pixels(data, image)
     if pixels is not None:
         return Image.frombytes("RGB", image.size, pixels, "raw", "RGBX")
     image.load()
     return image
 
 
-def open_grey(data: bytes) -> Image.Image:
-    """`open_picture(data).convert("L")`, without the copy of the colours between."""
+def open_grey(data: bytes) -> Array:
+    """`open_picture(data).convert("L")` as uint8 (height, width), without a copy of the colours.
+
+    Raises what Pillow raises where it does not open or decode.
+    """
     from PIL import Image
 
-    image: Image.Image = Image.open(io.BytesIO(data))
-    pixels = _jpeg_pixels(data, image)
+    return grey_of(Image.open(io.BytesIO(data)), data)
+
+
+def grey_of(image: Image.Image, data: bytes) -> Array:
+    """The same of a picture that was opened from `data` and not decoded yet."""
+    pixels = jpeg_pixels(data, image)
     if pixels is not None:
-        return Image.frombuffer("RGBX", image.size, pixels, "raw", "RGBX", 0, 1).convert("L")
+        return luma(pixels)
     image.load()
-    return without_palette_alpha(image).convert("L")
+    return grey(image)
+
+
+def grey(image: Image.Image) -> Array:
+    """Pillow's conversion to L, of a decoded picture of any mode: uint8 (height, width)."""
+    return _grey_pixels(without_palette_alpha(image).convert("L"))
+
+
+def luma(pixels: Array) -> Array:
+    """Pillow's conversion of RGB to L. pixels: uint8 (height, width, 4), the fourth is ignored."""
+    from PIL import Image
+
+    size = pixels.shape[1], pixels.shape[0]
+    coloured = Image.frombuffer("RGBX", size, pixels, "raw", "RGBX", 0, 1)
+    return _grey_pixels(coloured.convert("L"))
+
+
+def _grey_pixels(image: Image.Image) -> Array:
+    """Of a mode L image: its own memory, where it is one piece."""
+    flat = own_memory(image)
+    pixels: Array
+    if flat is None:
+        import numpy as np
+
+        pixels = np.asarray(image)
+    else:
+        pixels = flat.reshape(image.height, image.width)
+    return pixels
+
+
+def own_memory(image: Image.Image) -> Array | None:
+    """The bytes in which Pillow keeps the picture, not to be written to; None where they are no
+    one piece, which they are up to 16 MB. Pillow keeps RGB in four bytes a pixel."""
+    import pyarrow as pa
+
+    try:
+        exported = pa.array(image)
+    except ValueError:
+        return None
+    flat: Array = (exported if image.mode == "L" else exported.flatten()).to_numpy()
+    return flat
 
 
 def without_palette_alpha(image: Image.Image) -> Image.Image:
@@ -81,14 +129,14 @@ def without_palette_alpha(image: Image.Image) -> Image.Image:
     return image
 
 
-def _jpeg_pixels(data: bytes, image: Image.Image) -> np.ndarray[Any, np.dtype[np.uint8]] | None:
+def jpeg_pixels(data: bytes, image: Image.Image) -> Array | None:
     """RGBX pixels of a plain JPEG that Pillow has opened, in a buffer of this thread's; or None."""
     if image.format not in ("JPEG", "MPO") or image.mode != "RGB" or not _jpeg_agrees():
         return None
     return _simplejpeg(data, image.size)
 
 
-def _simplejpeg(data: bytes, size: tuple[int, int]) -> np.ndarray[Any, np.dtype[np.uint8]] | None:
+def _simplejpeg(data: bytes, size: tuple[int, int]) -> Array | None:
     """RGBX pixels, or None where the picture is better left to Pillow: odd kinds, damaged ones."""
     import simplejpeg
 
@@ -96,22 +144,20 @@ def _simplejpeg(data: bytes, size: tuple[int, int]) -> np.ndarray[Any, np.dtype[
         height, width, colours, sampling = simplejpeg.decode_jpeg_header(data)
         if (width, height) != size or colours != "YCbCr" or sampling not in _SAMPLINGS:
             return None
-        found: np.ndarray[Any, np.dtype[np.uint8]] = simplejpeg.decode_jpeg(
-            data, "RGBX", buffer=kept_buffer(4 * width * height)
-        )
+        found: Array = simplejpeg.decode_jpeg(data, "RGBX", buffer=kept_buffer(4 * width * height))
     except ValueError:
         return None
     return found
 
 
-def kept_buffer(size: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def kept_buffer(size: int) -> Array:
     """Memory that the thread keeps: fresh pages for every picture cost as much as decoding it.
 
     size: bytes. What lies in it is overwritten by the thread's next use.
     """
     import numpy as np
 
-    kept: np.ndarray[Any, np.dtype[np.uint8]] | None = getattr(_kept, "buffer", None)
+    kept: Array | None = getattr(_kept, "buffer", None)
     if kept is not None and len(kept) >= size:
         return kept[:size]
     fresh = np.empty(size, np.uint8)

@@ -12,7 +12,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from coyo_tools.pieces import resize
-from coyo_tools.pieces.decoding import kept_buffer
+from coyo_tools.pieces.decoding import kept_buffer, own_memory
 from coyo_tools.words.config import DownloadSettings
 from coyo_tools.words.failures import Failure
 
@@ -218,9 +218,9 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _phash(data: bytes, kind: str) -> str:
-    from coyo_tools.pieces.phash import phash_hex
+    from coyo_tools.pieces.phash import phash_of_opened
 
-    return phash_hex(_open(data, kind))
+    return phash_of_opened(_open(data, kind), data)
 
 
 def _may_keep(image: Image.Image, kind: str, turn: int) -> bool:
@@ -352,12 +352,10 @@ def _as_rgbx(image: Image.Image) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """Pixels of an RGB or CMYK picture, uint8 (height, width, 4): its own memory where that is
     one piece, which Pillow's is up to 16 MB."""
     import numpy as np
-    import pyarrow as pa
 
     width, height = image.size
-    try:
-        flat = pa.array(image).flatten().to_numpy()
-    except ValueError:
+    flat = own_memory(image)
+    if flat is None:
         layout = "RGBX" if image.mode == "RGB" else "CMYK"
         flat = np.frombuffer(image.tobytes("raw", layout), np.uint8)
     pixels: np.ndarray[Any, np.dtype[np.uint8]] = flat.reshape(height, width, 4)

@@ -1,47 +1,94 @@
 """image_phash: the 64-bit perceptual hash COYO publishes, as 16 hex digits.
 
 It is `imagehash.phash` with hash_size 8 and highfreq_factor 4, of the picture as Pillow opens
-it: the first frame, no EXIF rotation, before any resize. Half of a hash's bits are set (except
-where pictures are flat), so the distance of two is even.
+it: the first frame, no EXIF rotation, before any resize; bit for bit as Pillow 9 to 12.1 give it,
+whatever Pillow is installed (docs/decisions/0011-phash-order.md). Half of a hash's bits are set
+(except where pictures are flat), so the distance of two is even.
 """
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from coyo_tools.pieces.decoding import open_grey, without_palette_alpha
-from coyo_tools.pieces.shrink import shrink
+from coyo_tools.pieces.decoding import grey, grey_of, open_grey
+from coyo_tools.pieces.shrink import SIDE, shrink
 
 if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
+    Array = np.ndarray[Any, Any]
+
 HEX_DIGITS = 16
+LOW = 8  # frequencies of each axis that the hash is made of
+# A frequency is at most 2^20 and a sum of 1024 products, so that neither way errs by 1e-7.
+_DOUBT = 1e-6
 SAME_AT_MOST = 8  # bits: resizing and re-encoding move a hash by fewer
 DRIFTED_AT_MOST = 16  # bits: unrelated pictures differ by more
 SAME, DRIFTED, REPLACED, UNKNOWN = "same", "drifted", "replaced", "unknown"
 
 
 def phash_hex(image: Image.Image) -> str:
-    """The hash of an open picture, 16 lower-case hex digits; equal to `str(imagehash.phash(i))`.
+    """The hash of an open picture, 16 lower-case hex digits.
 
     Raises what Pillow raises where the picture does not decode.
     """
-    return _hash(shrink(without_palette_alpha(image).convert("L")))
-
-
-def _hash(pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> str:
-    """imagehash's own steps on 32 x 32 pixels: the low 8 x 8 of the DCT against their median."""
-    import numpy as np
-    from scipy import fftpack  # newer DCTs round otherwise where pictures are flat
-
-    frequencies = fftpack.dct(fftpack.dct(pixels, axis=0), axis=1)[:8, :8]
-    return np.packbits(frequencies > np.median(frequencies)).tobytes().hex()
+    return phash_of_grey(grey(image))
 
 
 def phash_of_bytes(data: bytes) -> str:
     """The hash of an encoded picture. Raises what Pillow raises where it does not decode."""
-    return _hash(shrink(open_grey(data)))
+    return phash_of_grey(open_grey(data))
+
+
+def phash_of_opened(image: Image.Image, data: bytes) -> str:
+    """The same of a picture that was opened from `data` and not decoded yet."""
+    return phash_of_grey(grey_of(image, data))
+
+
+def phash_of_grey(pixels: Array) -> str:
+    """The hash of what Pillow's conversion to L gives, uint8 (height, width)."""
+    return _hash(shrink(pixels))
+
+
+def _hash(pixels: Array) -> str:
+    """imagehash's own steps on 32 x 32 pixels: the low 8 x 8 of the DCT against their median.
+
+    The DCT is a matrix product where no rounding of it could cross the median; else scipy's, which
+    is imagehash's: where a picture is flat or symmetric, its rounding errors make bits.
+    """
+    import numpy as np
+
+    cosines = _cosines()
+    frequencies = cosines @ pixels @ cosines.T
+    low, high = np.sort(frequencies, axis=None)[31:33]
+    if high - low < _DOUBT:
+        frequencies = _scipys(pixels)
+        return _digits(frequencies > np.median(frequencies))
+    return _digits(frequencies > (low + high) / 2)
+
+
+def _digits(bits: Array) -> str:
+    import numpy as np
+
+    return np.packbits(bits).tobytes().hex()
+
+
+def _scipys(pixels: Array) -> Array:
+    from scipy import fftpack
+
+    found: Array = fftpack.dct(fftpack.dct(pixels, axis=0), axis=1)[:LOW, :LOW]
+    return found
+
+
+@cache
+def _cosines() -> Array:
+    """The lowest 8 rows of the unscaled DCT of 32 values (type II, scipy's): float64 (8, 32)."""
+    import numpy as np
+
+    angles = np.arange(LOW)[:, None] * (2 * np.arange(SIDE) + 1) * (np.pi / (2 * SIDE))
+    return np.asarray(2 * np.cos(angles))
 
 
 def distance(a: str, b: str) -> int:

@@ -1,160 +1,192 @@
 """Pillow's Lanczos resize of a grey picture to 32 x 32, to the last bit, in less time.
 
 Pillow resizes rows first, then columns, each to 8 bits with weights of 22 fractional bits
-(libImaging/Resample.c). The first pass is nearly all of the cost. Here it is a few matrix
-products in float32, whose error has a strict bound; the one value in a hundred that lies within
-that bound of a rounding edge is computed again in float64, where the sum is exact. The second
-pass is Pillow's own.
+(libImaging/Resample.c). Here a pass is a few matrix products. In float64 8 bits times 22 add up
+exactly, in any order. Wide rows are multiplied in float32, which is twice as fast and errs within
+a strict bound; where a value lies within it of a rounding edge, float64 decides.
 
-Tall pictures are left to Pillow, because Pillow 13 resizes their columns first (where the height
-is above about twice the width less 32 px). Whether the installed Pillow gives these very pixels is
-checked once; where it does not, it does the work.
+The order is that of every Pillow from 9 to 12.1, with which the published hashes and those of other
+programs were made. Pillow 13 resizes the columns of tall pictures first, which rounds otherwise,
+so nothing here is left to the installed Pillow (docs/decisions/0011-phash-order.md).
 """
 
 from __future__ import annotations
 
 import math
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
-    from PIL import Image
 
     Array = np.ndarray[Any, Any]
 
 SIDE = 32  # px
-_NARROWEST = 2 * SIDE  # px; below, there is nothing to win
 _FRACTION_BITS = 22
 _SUPPORT = 3.0  # of the Lanczos window, in output px
-_DOUBT = 1e-6  # of a rounding edge, in units of a weight; numpy's sine errs by 1e-8 of that
-_GROUPS = 4  # of output columns: each reads only its part of a row
-_AT_ONCE = 64  # rows that are computed again together
+_DOUBT = 1e-6  # in units of a weight's last place
+_GROUP = 8  # output columns that are computed together: they read only a part of a row
+_FLOAT32_FROM = 640  # px; below, looking for values in doubt takes longer than it saves
+_BAND = 1 << 19  # bytes of a picture that are floats at a time, which a core's cache holds
 _PRODUCT = 1 << 18  # multiplications; BLAS runs larger products in threads of its own
 
 
 class _Group(NamedTuple):
     """Weights of some output columns over the input columns `start` to `stop`."""
 
-    first: int
+    columns: slice
     start: int
     stop: int
-    weights: Array  # float32, which holds multiples of 2^-22 exactly
-    error: float  # bound on the error of a float32 sum
+    weights: Array  # float64 or float32, which both hold multiples of 2^-22 exactly
 
 
-def shrink(grey: Image.Image) -> Array:
-    """`grey.resize((32, 32), LANCZOS)` of a mode L picture, as uint8 (32, 32)."""
-    import numpy as np
+class _Table(NamedTuple):
+    """What a width needs. error: bound on that of a sum, in grey levels; 0 in float64."""
 
-    if _worth_it(grey.width, grey.height) and _agrees_with_pillow():
-        return _columns(_rows(np.asarray(grey)))
-    return _pillows(grey)
+    groups: list[_Group]
+    error: float
 
 
-def _worth_it(width: int, height: int) -> bool:
-    return width >= _NARROWEST and height <= 1.75 * width - SIDE
-
-
-def _pillows(grey: Image.Image) -> Array:
-    import numpy as np
-    from PIL import Image
-
-    return np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.LANCZOS))
-
-
-def _columns(narrow: Array) -> Array:
-    from PIL import Image
-
-    return _pillows(Image.fromarray(narrow))
+def shrink(grey: Array) -> Array:
+    """A grey picture, uint8 (height, width), as Pillow 9 to 12.1 resize it: uint8 (32, 32)."""
+    return _rows(_rows(grey).T).T
 
 
 def _rows(pixels: Array) -> Array:
     """Every row resized to 32 px: uint8 (height, width) to (height, 32)."""
     import numpy as np
 
-    groups = _groups(pixels.shape[1])
-    sums = np.empty((len(pixels), SIDE), np.float32)
-    for group in groups:
-        rows = max(1, _PRODUCT // group.weights.size)
-        columns = slice(group.first, group.first + group.weights.shape[1])
-        for top in range(0, len(pixels), rows):
-            band = pixels[top : top + rows, group.start : group.stop].astype(np.float32)
-            np.matmul(band, group.weights, out=sums[top : top + rows, columns])
-    sums += np.float32(0.5)
-    floors = np.floor(sums)
-    above = sums - floors
-    # Adding a half and subtracting the floor round once more, by at most an ulp of 512.
-    error = max(group.error for group in groups) + 2.0**-14
-    _again(pixels, groups, floors, (above < error) | (above > 1 - error))
-    return floors.clip(0, 255).astype(np.uint8)
+    if pixels.shape[1] == SIDE:
+        return pixels
+    table = _table(pixels.shape[1])
+    sums = _sums(pixels, table.groups)
+    sums += 0.5
+    if table.error:
+        _settle(pixels, table, sums)
+    return sums.clip(0, 255, out=sums).astype(np.uint8)
 
 
-def _again(pixels: Array, groups: list[_Group], floors: Array, unsure: Array) -> None:
-    """Compute the values that float32 cannot decide, exactly, in place."""
+def _sums(pixels: Array, groups: list[_Group]) -> Array:
+    """The weighted sums of every row, (height, 32) of the weights' type."""
     import numpy as np
 
-    for group in groups:
-        rows, columns = np.nonzero(unsure[:, group.first : group.first + group.weights.shape[1]])
-        for first in range(0, len(rows), _AT_ONCE):
-            row, column = rows[first : first + _AT_ONCE], columns[first : first + _AT_ONCE]
-            part = pixels[row, group.start : group.stop].astype(np.float64)
-            exact = np.einsum("ij,ij->i", part, group.weights.T[column])
-            floors[row, group.first + column] = np.floor(exact + 0.5)
+    (height, width), kind = pixels.shape, groups[0].weights.dtype
+    widest = max(group.weights.size for group in groups)
+    step = max(1, min(height, _BAND // (width * kind.itemsize), _PRODUCT // widest))
+    band = np.empty((step, width), kind)
+    sums = np.empty((height, SIDE), kind)
+    for top in range(0, height, step):
+        part = band[: min(step, height - top)]
+        np.copyto(part, pixels[top : top + step])
+        for group in groups:
+            into = sums[top : top + step, group.columns]
+            np.matmul(part[:, group.start : group.stop], group.weights, out=into)
+    return sums
 
 
-@lru_cache(maxsize=256)
-def _groups(width: int) -> list[_Group]:
+def _settle(pixels: Array, table: _Table, sums: Array) -> None:
+    """Compute again what float32 cannot decide: sums whose whole part the error could change."""
+    import numpy as np
+
+    above = sums - np.floor(sums)
+    # The half was added with at most half an ulp of 512.
+    unsure = np.abs(above - np.float32(0.5)) > 0.5 - table.error - 2.0**-14
+    for at, group in enumerate(table.groups):
+        rows = np.flatnonzero(unsure.view(np.uint64)[:, at])  # a group is 8 columns, 8 bytes
+        if len(rows):
+            sums[rows, group.columns] = _exactly(pixels, rows, group)
+
+
+def _exactly(pixels: Array, rows: Array, group: _Group) -> Array:
+    """The rounded sums of some rows, in float64."""
+    import numpy as np
+
+    weights = group.weights.astype(np.float64)
+    step = max(1, _PRODUCT // weights.size)
+    found = np.empty((len(rows), weights.shape[1]))
+    for first in range(0, len(rows), step):
+        part = pixels[rows[first : first + step], group.start : group.stop]
+        np.matmul(part.astype(np.float64), weights, out=found[first : first + step])
+    return np.asarray(np.floor(found + 0.5))
+
+
+@lru_cache(maxsize=512)
+def _table(width: int) -> _Table:
     import numpy as np
 
     weights = _weights(width)
-    per = SIDE // _GROUPS
-    found = []
-    for first in range(0, SIDE, per):
-        part = weights[:, first : first + per]
+    kind = np.float64 if width < _FLOAT32_FROM else np.float32
+    groups = []
+    for first in range(0, SIDE, _GROUP):
+        part = weights[:, first : first + _GROUP]
         used = np.flatnonzero(part.any(axis=1))
         start, stop = int(used[0]), int(used[-1]) + 1
-        part = np.ascontiguousarray(part[start:stop])
-        terms = int((part != 0).sum(axis=0).max())
-        # Sum of n products, in any order: at most (n + 1) roundings of half an ulp each.
-        error = (terms + 1) * 2.0**-24 * 255 * float(np.abs(part).sum(axis=0).max()) * 1.01
-        found.append(_Group(first, start, stop, part.astype(np.float32), error))
-    return found
+        part = np.ascontiguousarray(part[start:stop], kind)
+        groups.append(_Group(slice(first, first + _GROUP), start, stop, part))
+    return _Table(groups, 0.0 if kind is np.float64 else _error(weights))
+
+
+def _error(weights: Array) -> float:
+    """Of a sum of n products in float32, in any order: (n + 1) roundings of half an ulp each."""
+    import numpy as np
+
+    terms = int(np.count_nonzero(weights, axis=0).max())
+    largest = 255 * float(np.abs(weights).sum(axis=0).max())
+    return (terms + 1) * 2.0**-24 * largest * 1.01
 
 
 def _weights(width: int) -> Array:
     """Pillow's fixed-point Lanczos weights, over 2^22: float64 (width, 32).
 
-    precompute_coeffs and normalize_coeffs_8bpc, with numpy's sine, which may differ from the C
-    library's in the last places. Where that could move a weight over a rounding edge, all are
-    computed again with the C library's.
+    precompute_coeffs and normalize_coeffs_8bpc for the left half, which the right half mirrors.
+    The sine errs by 1e-8 of a weight's unit at most; where that, or the mirroring, could move a
+    weight over a rounding edge, all are computed again as Pillow does it.
     """
     import numpy as np
 
-    scale = width / SIDE
-    starts, stops, centres = _windows(width)
+    starts, stops, centres = (each[: SIDE // 2] for each in _windows(width))
     x = starts[:, None] + np.arange(int((stops - starts).max()))
-    t = (x - centres[:, None] + 0.5) * (1.0 / scale)
-    inside = (x < stops[:, None]) & (t >= -_SUPPORT) & (t < _SUPPORT)
-    values = np.where(inside, np.sinc(t) * np.sinc(t / _SUPPORT), 0.0)
-    fixed = values / values.sum(axis=1, keepdims=True) * (1 << _FRACTION_BITS)
-    edge = np.abs(np.abs(fixed) % 1 - 0.5)
-    found = np.zeros((width, SIDE))
-    column, at = np.nonzero(inside)
-    found[x[column, at], column] = np.trunc(fixed + np.copysign(0.5, fixed))[column, at]
-    if (edge[inside] < _DOUBT).any():
+    values = _lanczos_of((x - centres[:, None] + 0.5) * (1.0 / _scale(width)))
+    values[x >= stops[:, None]] = 0.0
+    values *= (1 << _FRACTION_BITS) / values.sum(axis=1, keepdims=True)
+    fixed = np.rint(values)
+    if (np.abs(values - fixed) > 0.5 - _DOUBT).any():
         return _weights_one_by_one(width)
-    return found / (1 << _FRACTION_BITS)
+    fixed /= 1 << _FRACTION_BITS
+    found = np.zeros((width, SIDE))
+    for column, (start, stop) in enumerate(zip(starts.tolist(), stops.tolist(), strict=True)):
+        found[start:stop, column] = fixed[column, : stop - start]
+    found[:, SIDE // 2 :] = found[::-1, SIDE // 2 - 1 :: -1]
+    return found
+
+
+def _lanczos_of(x: Array) -> Array:
+    """sinc(x) sinc(x / 3) within the window, with the sine of a triple angle."""
+    import numpy as np
+
+    with np.errstate(invalid="ignore"):
+        third = x * (math.pi / _SUPPORT)
+        sine = np.sin(third)
+        square = sine * sine
+        found = square * (3.0 - 4.0 * square) / (_SUPPORT * third * third)
+    found[x == 0.0] = 1.0
+    found[(x < -_SUPPORT) | (x >= _SUPPORT)] = 0.0
+    return np.asarray(found)
+
+
+def _scale(width: int) -> float:
+    """Input px that the filter's unit spans; at least one, also where the picture grows."""
+    return max(width / SIDE, 1.0)
 
 
 def _windows(width: int) -> tuple[Array, Array, Array]:
     """First and last input column, and the centre, of every output column."""
     import numpy as np
 
-    scale = width / SIDE
-    centres = (np.arange(SIDE) + 0.5) * scale
-    starts = np.maximum((centres - _SUPPORT * scale + 0.5).astype(np.int64), 0)
-    stops = np.minimum((centres + _SUPPORT * scale + 0.5).astype(np.int64), width)
+    support = _SUPPORT * _scale(width)
+    centres = (np.arange(SIDE) + 0.5) * (width / SIDE)
+    starts = np.maximum((centres - support + 0.5).astype(np.int64), 0)
+    stops = np.minimum((centres + support + 0.5).astype(np.int64), width)
     return starts, stops, centres
 
 
@@ -162,7 +194,7 @@ def _weights_one_by_one(width: int) -> Array:
     """The same, operation by operation as Pillow does it."""
     import numpy as np
 
-    inverse = 1.0 / (width / SIDE)
+    inverse = 1.0 / _scale(width)
     found = np.zeros((width, SIDE))
     for column, (start, stop, centre) in enumerate(zip(*_windows(width), strict=True)):
         values = [_lanczos((x - float(centre) + 0.5) * inverse) for x in range(start, stop)]
@@ -181,18 +213,3 @@ def _lanczos(x: float) -> float:
 
 def _sinc(x: float) -> float:
     return 1.0 if x == 0.0 else math.sin(x * math.pi) / (x * math.pi)
-
-
-@cache
-def _agrees_with_pillow() -> bool:
-    """Whether the installed Pillow resizes noise and edges as this does."""
-    import numpy as np
-    from PIL import Image
-
-    noise = np.random.default_rng(0)
-    for width, height in ((64, 80), (160, 248), (331, 97), (640, 480)):
-        pixels = noise.integers(0, 256, (height, width), np.uint8)
-        pixels[:, : width // 2] = np.where(pixels[:, : width // 2] > 127, 255, 0)
-        if not np.array_equal(_columns(_rows(pixels)), _pillows(Image.fromarray(pixels))):
-            return False
-    return True

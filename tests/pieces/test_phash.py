@@ -1,9 +1,10 @@
-"""image_phash: bit for bit what imagehash gives on the same Pillow."""
+"""image_phash: bit for bit what imagehash gives on Pillow 9 to 12.1, on whatever Pillow."""
 
 from __future__ import annotations
 
 import io
 import warnings
+from pathlib import Path
 
 import imagehash
 import numpy as np
@@ -13,16 +14,46 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
+from coyo_tools.pieces import phash as module
 from coyo_tools.pieces.phash import distance, drift, phash_hex, phash_of_bytes
+from tests import hash_pictures
 from tests.tars import photographs
 
 HASHES = st.integers(0, 2**64 - 1).map(lambda n: f"{n:016x}")
+OF_PILLOW_9 = Path(__file__).with_name("hashes_of_pillow_9.txt")
+QUICK = 250  # pictures, which have every format
+
+
+def plain(image: Image.Image) -> str:
+    """imagehash's own, with the resize in two steps: rows first, as Pillow did before 12.2."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's advice on palettes with transparency
+        grey = image.convert("L")
+    lanczos = Image.Resampling.LANCZOS
+    return str(imagehash.phash(grey.resize((32, grey.height), lanczos).resize((32, 32), lanczos)))
 
 
 def reference(data: bytes) -> str:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's advice on palettes with transparency
-        return str(imagehash.phash(Image.open(io.BytesIO(data))))
+    return plain(Image.open(io.BytesIO(data)))
+
+
+def differing(numbers: range) -> list[str]:
+    expected = OF_PILLOW_9.read_text().splitlines()[1:]
+    assert len(expected) == hash_pictures.COUNT
+    return [
+        hash_pictures.name(number)
+        for number in numbers
+        if phash_of_bytes(hash_pictures.picture(number)) != expected[number]
+    ]
+
+
+def test_pictures_of_every_format_hash_as_with_pillow_9() -> None:
+    assert differing(range(QUICK)) == []
+
+
+@pytest.mark.slow
+def test_five_thousand_pictures_hash_as_with_pillow_9() -> None:
+    assert differing(range(QUICK, hash_pictures.COUNT)) == []
 
 
 def encoded(image: Image.Image, format: str, **options: object) -> bytes:
@@ -51,7 +82,33 @@ PIXELS = arrays.arrays(
 @settings(max_examples=300, deadline=None)
 def test_any_pixels_in_any_mode(pixels: np.ndarray, mode: str) -> None:
     image = Image.fromarray(pixels).convert(mode)
-    assert phash_hex(image) == str(imagehash.phash(image))
+    assert phash_hex(image) == plain(image)
+
+
+@given(st.sampled_from(["flat", "few", "rows", "mirrored", "noise"]), st.integers(0, 2**31))
+@settings(max_examples=400, deadline=None)
+def test_pictures_whose_frequencies_lie_at_the_median(kind: str, seed: int) -> None:
+    """There the rounding of one DCT differs from another's, and only scipy's is imagehash's."""
+    noise = np.random.default_rng(seed)
+    pixels = noise.integers(0, 256, (32, 32), np.uint8)
+    match kind:
+        case "flat":
+            pixels[:] = pixels[0, 0]
+        case "few":
+            pixels = (pixels > 250).astype(np.uint8) * pixels[0, 0]
+        case "rows":
+            pixels[:] = pixels[0]
+        case "mirrored":
+            pixels[:, 16:] = pixels[:, 15::-1]
+    assert module._hash(pixels) == str(imagehash.phash(Image.fromarray(pixels)))
+
+
+def test_scipys_dct_is_asked_only_where_it_could_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_scipys", lambda _: pytest.fail("asked"))
+    noise = np.random.default_rng(0).integers(0, 256, (40, 40), np.uint8)
+    assert phash_hex(Image.fromarray(noise)) == plain(Image.fromarray(noise))
+    with pytest.raises(pytest.fail.Exception, match="asked"):
+        phash_hex(Image.new("L", (40, 40), 7))
 
 
 @given(
