@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -101,8 +102,18 @@ def _text(result: ScoreResult) -> str:
     if result.seconds_by_column:
         spent = (f"{n} {show.seconds(s)}" for n, s in result.seconds_by_column.items())
         lines.append(f"time of all threads: {'; '.join(spent)}")
+    lines += (_kept(result, encoder, kept) for encoder, kept in result.embedded.items())
     lines.append(_ending(result))
     return "\n".join(lines)
+
+
+def _kept(result: ScoreResult, encoder: str, kept: Mapping[str, Any]) -> str:
+    """A line on the embeddings of one encoder."""
+    without = ""
+    if kept["left_out"]:
+        without = f", {show.count(kept['left_out'])} without picture or caption left out"
+    rows = f"{_many(kept['rows'], 'row')} of {kept['dimensions']} numbers"
+    return f"embeddings of {encoder}: {rows}{without}: {result.embeddings}"
 
 
 def _ending(result: ScoreResult) -> str:

@@ -185,7 +185,8 @@ def _check(folder: Folder, wanted: Manifest, overwrite: bool) -> Manifest | None
 
 def _lacks_files(folder: Folder, found: Manifest) -> bool:
     """Whether someone removed files of a complete folder since."""
-    return found.complete and not set(found.files) <= set(folder.names())
+    absent = set(found.files) - set(folder.names())
+    return found.complete and not all("/" in name and folder.exists(name) for name in absent)
 
 
 def _refuse_strangers(folder: Folder, overwrite: bool) -> None:

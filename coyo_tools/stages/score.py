@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,9 +21,12 @@ from coyo_tools.machinery.storage import folder_at
 from coyo_tools.pieces.decoding import decode, quiet
 from coyo_tools.pieces.scores import choose
 from coyo_tools.pieces.scores.base import Sample, Score
+from coyo_tools.pieces.scores.embeddings import Kept, kept_of
 from coyo_tools.pieces.scores.lanes import Lane, load_lanes
 from coyo_tools.pieces.shard_reader import Shard, read_shard
 from coyo_tools.pieces.source import OpenPart, Part, open_part
+from coyo_tools.stages import embeddings
+from coyo_tools.stages.embeddings import EmbeddedRow, EmbeddingsPlace
 from coyo_tools.words.errors import EngineError, SettingsError
 from coyo_tools.words.failures import Failure
 
@@ -86,7 +89,8 @@ class ScoreWork:
     """What a worker does: load the scores once, then score unit after unit into the folder `out`.
 
     columns, model, pretrained: as in the settings. weights: local files, by their names in
-    `weights_of`. threads: decoding ahead of the model.
+    `weights_of`. threads: decoding ahead of the model. embeddings: where to keep them, if at all;
+    a file that is there already is left as it is.
     Yields each unit with what came of it; emits the number of rows of each finished batch.
     """
 
@@ -100,13 +104,16 @@ class ScoreWork:
     schema: str = "auto"
     model: tuple[str, ...] = ()
     pretrained: tuple[str, ...] = ()
+    embeddings: EmbeddingsPlace | None = None
 
     def __call__(
         self, units: Iterator[Unit], emit: Callable[[Any], None]
     ) -> Iterator[tuple[Unit, Scored]]:
         """Score the units one after the other."""
         chosen = choose(self.columns, self.model, self.pretrained)
-        panel = Panel(self._load(chosen.scores), chosen.columns, self.batch_size)
+        kept = kept_of(chosen.scores) if self.embeddings else ()
+        lanes = self._load([*chosen.scores, *(each.score for each in kept)])
+        panel = Panel(lanes, chosen.columns, self.batch_size, kept)
         with quiet(), ThreadPoolExecutor(self.threads, "decode") as pool:
             for unit in units:
                 rows = self._score(unit, panel, pool, emit)
@@ -121,7 +128,10 @@ class ScoreWork:
         self, unit: Unit, panel: Panel, pool: ThreadPoolExecutor, emit: Callable[[Any], None]
     ) -> int:
         if isinstance(unit, Shard):
-            tables = iter([_score_shard(unit, panel, pool, self.threads, emit)])
+            gathered = _score_shard(unit, panel, pool, self.threads, emit)
+            tables = iter([gathered.table()])
+            if self.embeddings and embeddings.record_of(self.embeddings, unit.stem) is None:
+                embeddings.write(self.embeddings, unit.stem, *gathered.embedded())
         else:
             tables = _score_part(open_part(unit, self.schema), panel, emit)
         return self._write(output_name(unit), panel.schema(), tables)
@@ -130,6 +140,8 @@ class ScoreWork:
         import pyarrow.parquet as pq
 
         rows = 0
+        if folder_at(self.out).exists(name):  # only its embeddings were missing
+            return sum(table.num_rows for table in tables)
         with (
             folder_at(self.out).stage(name) as path,
             pq.ParquetWriter(path, schema, compression="zstd") as writer,
@@ -188,6 +200,7 @@ class Panel:
     lanes: Sequence[Lane]
     columns: tuple[str, ...]
     batch_size: int
+    kept: Sequence[Kept] = ()  # encoders whose embeddings are kept
     clock: Clock = field(default_factory=Clock)
 
     @property
@@ -218,6 +231,8 @@ class Panel:
                 found = failure if lane.needs_image and failure else _prepare(lane, sample)
             failure = failure or (found if isinstance(found, Failure) else None)
             ready.append(None if isinstance(found, Failure) else found)
+        if self.kept:
+            return Prepared(replace(row, picture=None), tuple(ready), failure)
         return Prepared(Row(row.key, row.id, None), tuple(ready), failure)
 
 
@@ -282,6 +297,15 @@ class Gathered:
         columns = known | self._values
         return pa.table([pa.array(columns[f.name], f.type) for f in schema], schema=schema)
 
+    def embedded(self) -> tuple[list[EmbeddedRow], dict[str, tuple[list[Any], list[Any]]]]:
+        """The rows and, by encoder, the vectors of pictures and captions, after `table`."""
+        rows = [EmbeddedRow(r.key, r.id, r.caption, r.facts.get("url")) for r in self._rows]
+        vectors = {}
+        for each in self._panel.kept:
+            image, text = each.columns
+            vectors[each.name] = self._values[image], self._values[text]
+        return rows, vectors
+
 
 def _plain(values: Any) -> Sequence[Any]:
     """A numpy array as Python values, anything else as it is."""
@@ -309,7 +333,7 @@ def _score_shard(
     pool: ThreadPoolExecutor,
     threads: int,
     emit: Callable[[Any], None],
-) -> pa.Table:
+) -> Gathered:
     gathered = Gathered(panel)
     ahead = max(2 * panel.batch_size, 2 * threads) if panel.needs_image else 1
     done = 0
@@ -318,7 +342,7 @@ def _score_shard(
         if done % panel.batch_size == 0:
             emit(panel.batch_size)
     emit(done % panel.batch_size)
-    return gathered.table()
+    return gathered
 
 
 def _rows(shard: Shard) -> Iterator[Row]:
@@ -358,7 +382,7 @@ def _score_part(part: OpenPart, panel: Panel, emit: Callable[[Any], None]) -> It
 
 
 def _score_texts(ids: Sequence[int | None], texts: Sequence[str | None], panel: Panel) -> pa.Table:
-    wide = Panel(panel.lanes, panel.columns, TEXTS_AT_ONCE, panel.clock)
+    wide = replace(panel, batch_size=TEXTS_AT_ONCE)
     gathered = Gathered(wide)
     for number, text in zip(ids, texts, strict=True):
         gathered.add(wide.prepare(Row(_key(number), number, text)))

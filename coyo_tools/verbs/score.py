@@ -23,9 +23,12 @@ from coyo_tools.machinery.storage import Folder, folder_at, local_path
 from coyo_tools.pieces.dataset_objects import is_dataset
 from coyo_tools.pieces.scores import choose, weights_cache
 from coyo_tools.pieces.scores.base import Score, Weights, weights_of
+from coyo_tools.pieces.scores.embeddings import kept_of
 from coyo_tools.pieces.shard_reader import Shard, find_shards
 from coyo_tools.pieces.source import SourceLike, find
+from coyo_tools.stages.embeddings import EmbeddingsPlace
 from coyo_tools.stages.score import Scored, ScoreWork, Unit, output_name
+from coyo_tools.verbs.score_embeddings import Keeping, keeping
 from coyo_tools.verbs.score_tally import Tally
 from coyo_tools.words.config import ScoreSettings, as_json
 from coyo_tools.words.errors import SettingsError, SourceError
@@ -50,7 +53,8 @@ class ScoreResult:
     """What `score` made. errors: rows by class. rows_now and seconds: of this run alone.
 
     seconds_by_column: of all threads and workers, by what they were spent on: "decode", and the
-    columns, those together that share a model's embedding.
+    columns, those together that share a model's embedding. embeddings: their folder; embedded: by
+    encoder `rows`, `left_out` (without picture or caption) and `dimensions`.
     """
 
     out: str
@@ -62,6 +66,8 @@ class ScoreResult:
     rows_now: int
     seconds: float
     seconds_by_column: Mapping[str, float] = field(default_factory=dict)
+    embeddings: str | None = None
+    embedded: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def rows_per_s(self) -> float | None:
@@ -97,24 +103,42 @@ def score(
     scores = chosen.scores
     devices = devices_of(settings.device)
     overrides = overrides_of(settings.weights, scores)
+    if settings.embeddings is not None:
+        kept_of(scores)  # so that it is said before anything is fetched
     found = _units(input, settings, scores)
     weights = {n: _weights(w, overrides.get(n), progress) for n, w in weights_of(scores).items()}
-    folder = folder_at(out)
-    with begin(
-        folder,
-        "score",
-        _identity(settings, weights),
-        found.identities,
-        versions=_versions(scores),
-        overwrite=overwrite,
-    ) as run:
+    folder, said, versions = folder_at(out), _identity(settings, weights), _versions(scores)
+    digests, inputs = said["weights"], found.identities
+    with (
+        begin(folder, "score", said, inputs, versions=versions, overwrite=overwrite) as run,
+        keeping(settings, scores, digests, inputs, versions, overwrite=overwrite) as kept,
+    ):
         now = Scored(0)
+        if not run.done or (kept and not kept.run.done):
+            work = _work(folder, settings, weights, kept.place if kept else None)
+            left = _left(found.units, folder, kept)
+            now = _compute(work, devices, settings, left, len(found.units), progress)
+            _note_seconds(run, now)
         if not run.done:
-            work = _work(folder, settings, weights)
-            now = _compute(work, devices, settings, found.units, folder, progress)
-            run.also = lambda: {"seconds_by_column": now.seconds}
             _finish(run, folder, found, chosen.columns)
-        return _result(run, found, now, time.monotonic() - started)
+        if kept and not kept.run.done:
+            kept.finish([_stem(unit) for unit in found.units])
+        seconds = time.monotonic() - started
+        return _result(run, kept, found, now, seconds)
+
+
+def _note_seconds(run: Run, now: Scored) -> None:
+    run.also = lambda: {"seconds_by_column": now.seconds}
+
+
+def _left(units: Sequence[Unit], folder: Folder, kept: Keeping | None) -> list[Unit]:
+    """The units of which something is missing."""
+    there = set(folder.names())
+    return [u for u in units if output_name(u) not in there or (kept and kept.lacks(_stem(u)))]
+
+
+def _stem(unit: Unit) -> str:
+    return output_name(unit).removesuffix(".parquet")
 
 
 def devices_of(setting: str) -> list[str]:
@@ -214,7 +238,12 @@ def _versions(scores: Sequence[Score]) -> dict[str, str]:
     return found
 
 
-def _work(folder: Folder, settings: ScoreSettings, weights: Mapping[str, _File]) -> ScoreWork:
+def _work(
+    folder: Folder,
+    settings: ScoreSettings,
+    weights: Mapping[str, _File],
+    embeddings: EmbeddingsPlace | None,
+) -> ScoreWork:
     return ScoreWork(
         out=folder.url,
         columns=settings.columns,
@@ -224,6 +253,7 @@ def _work(folder: Folder, settings: ScoreSettings, weights: Mapping[str, _File])
         schema=settings.schema,
         model=settings.model,
         pretrained=settings.pretrained,
+        embeddings=embeddings,
     )
 
 
@@ -231,14 +261,12 @@ def _compute(
     work: ScoreWork,
     devices: Sequence[str],
     settings: ScoreSettings,
-    units: Sequence[Unit],
-    folder: Folder,
+    left: Sequence[Unit],
+    units: int,
     progress: Listener,
 ) -> Scored:
-    """Score the units that are missing; what this run did."""
-    there = set(folder.names())
-    left = [unit for unit in units if output_name(unit) not in there]
-    teller = _Teller(progress, len(units), len(units) - len(left), "shards")
+    """Score the units that are left of so many; what this run did."""
+    teller = _Teller(progress, units, units - len(left), "shards")
     cores = settings.workers or engine.cores()
     total = Scored(0)
     for unit, scored in _run(work, devices, cores, left, teller.rows):
@@ -312,7 +340,9 @@ def _finish(run: Run, folder: Folder, found: _Found, columns: Sequence[str]) -> 
         run.finish(result, names, digest_of_ids(tally.runs()))
 
 
-def _result(run: Run, found: _Found, now: Scored, seconds: float) -> ScoreResult:
+def _result(
+    run: Run, kept: Keeping | None, found: _Found, now: Scored, seconds: float
+) -> ScoreResult:
     result = run.manifest.result
     columns = tuple(
         ScoredColumn(name, c["values"], c["nulls"], c["mean"])
@@ -328,4 +358,6 @@ def _result(run: Run, found: _Found, now: Scored, seconds: float) -> ScoreResult
         rows_now=now.rows,
         seconds=seconds,
         seconds_by_column=now.seconds,
+        embeddings=kept.run.folder.url if kept else None,
+        embedded=kept.run.manifest.result["encoders"] if kept else {},
     )

@@ -220,6 +220,13 @@ class ScoreSettings:
         multiple=True,
         metavar="COLUMN=PATH",
     )
+    embeddings: str | None = option(
+        None,
+        "Folder for the embeddings of pictures and captions too, float16, in the layout that "
+        "clip-retrieval reads; below the model's name where several run.",
+        metavar="DIR",
+        affects_result=False,  # of the scores; the folder has a manifest of its own
+    )
     precision: str = option(
         "fp32", "Arithmetic of the CLIP models.", choices=("fp32", "fp16", "bf16")
     )

@@ -106,6 +106,7 @@ def _spread(values: Any, rows: Sequence[int], length: int) -> Any:
     if len(rows) == length:
         return values
     spread = [None] * length
-    for row, value in zip(rows, values.tolist(), strict=True):
+    plain = values.tolist() if hasattr(values, "tolist") else values
+    for row, value in zip(rows, plain, strict=True):
         spread[row] = value
     return spread

@@ -1,0 +1,115 @@
+"""What `score --embeddings` adds to a run: a folder of its own, filled shard by shard with it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from coyo_tools.machinery.manifest import Run, begin, digest_of_ids
+from coyo_tools.machinery.storage import folder_at
+from coyo_tools.pieces.scores.base import Score
+from coyo_tools.pieces.scores.embeddings import Kept, kept_of
+from coyo_tools.stages.embeddings import EmbeddingsPlace, files_of, record_of
+from coyo_tools.words.config import ScoreSettings
+
+COMMAND = "score --embeddings"
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """The embeddings of a run that is under way."""
+
+    run: Run
+    place: EmbeddingsPlace
+
+    def lacks(self, stem: str) -> bool:
+        """Whether a shard's embeddings are not all there."""
+        return not self.run.done and record_of(self.place, stem) is None
+
+    def finish(self, stems: Sequence[str]) -> None:
+        """Write the manifest: every shard is there."""
+        records = {stem: record_of(self.place, stem) or {} for stem in stems}
+        encoders = {name: _added([r[name] for r in records.values()]) for name in self.place.below}
+        files = [f"{stem}_stats.json" for stem in stems]
+        tables: list[str] = []
+        for name, below in self.place.below.items():
+            there = [files_of(stem, below) for stem in stems if records[stem][name]["rows"]]
+            files += [file for three in there for file in three]
+            tables = tables or [three[2] for three in there]
+        with tempfile.TemporaryDirectory(prefix="coyo-") as scratch:
+            digest = digest_of_ids(self._ids(tables, Path(scratch)))
+            self.run.finish({"encoders": encoders}, sorted(files), digest)
+
+    def _ids(self, tables: Sequence[str], scratch: Path) -> list[Any]:
+        """The sorted ids of each table, on the disk: those of a full data set fill the memory."""
+        import io
+
+        import numpy as np
+        import pyarrow.parquet as pq
+
+        runs = []
+        for number, name in enumerate(tables):
+            data = io.BytesIO(self.run.folder.read_bytes(name))
+            ids = pq.read_table(data, columns=["id"]).column("id").drop_null().to_numpy()
+            np.save(scratch / f"{number}.npy", np.sort(ids))
+            runs.append(np.load(scratch / f"{number}.npy", mmap_mode="r" if len(ids) else None))
+        return runs
+
+
+def _added(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    dimensions = [record["dimensions"] for record in records if record["dimensions"]]
+    return {
+        "rows": sum(record["rows"] for record in records),
+        "left_out": sum(record["left_out"] for record in records),
+        "dimensions": dimensions[0] if dimensions else None,
+    }
+
+
+@contextmanager
+def keeping(
+    settings: ScoreSettings,
+    scores: Sequence[Score],
+    digests: Mapping[str, str],
+    inputs: Sequence[Mapping[str, Any]],
+    versions: Mapping[str, str],
+    *,
+    overwrite: bool,
+) -> Iterator[Keeping | None]:
+    """Take the folder of embeddings while the block lasts; None where there is none.
+
+    digests: of the weights, by name. Raises as `begin` does, and SettingsError where no score has
+    an encoder.
+    """
+    if settings.embeddings is None:
+        yield None
+        return
+    kept = kept_of(scores)
+    said = {
+        "encoders": {each.name: _files(each, digests) for each in kept},
+        "precision": settings.precision,
+    }
+    place = place_of(settings.embeddings, kept, [said, list(inputs)])
+    folder = folder_at(settings.embeddings)
+    with begin(folder, COMMAND, said, inputs, versions=versions, overwrite=overwrite) as run:
+        yield Keeping(run, place)
+
+
+def _files(kept: Kept, digests: Mapping[str, str]) -> dict[str, str]:
+    """The sha256 of an encoder's files, by name."""
+    encoder = kept.score.encoder
+    assert encoder is not None
+    both = (encoder.weights, encoder.tokenizer)
+    return {each.name: digests[each.name] for each in both if each is not None}
+
+
+def place_of(url: str, kept: Sequence[Kept], said: Any) -> EmbeddingsPlace:
+    """Where each encoder's embeddings go: below its own name where there are several."""
+    digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+    below = {each.name: each.name if len(kept) > 1 else "" for each in kept}
+    return EmbeddingsPlace(folder_at(url).url, digest, below)

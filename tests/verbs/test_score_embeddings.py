@@ -1,0 +1,208 @@
+"""`score --embeddings`: the layout that clip-retrieval reads, written with the scores or not."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+import coyo_tools
+from coyo_tools.pieces.scores.clip_similarity import declare
+from coyo_tools.verbs import score as verb
+from coyo_tools.words.config import ScoreSettings
+from coyo_tools.words.errors import SettingsConflict, SettingsError
+from coyo_tools.words.progress import Progress
+from tests.pieces.scores.small_clip import KINDS, Made, made_small
+from tests.tars import FIRST_ID, sample, write_tar
+
+torch = pytest.importorskip("torch", reason="needs the score extra")
+pytest.importorskip("open_clip", reason="needs the score extra")
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's and open_clip's own
+DATACOMP, DFN = KINDS[:2]
+
+
+@pytest.fixture(autouse=True)
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small model is in open_clip's registry of this process alone."""
+
+    def here(works: Any, units: Any, on_event: Any) -> Any:
+        return works[0](iter(units), on_event)
+
+    monkeypatch.setattr(verb.engine, "run_each", here)
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
+    with made_small(DATACOMP, tmp_path_factory.mktemp("datacomp")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def dfn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
+    with made_small(DFN, tmp_path_factory.mktemp("dfn")) as made:
+        yield made
+
+
+@pytest.fixture
+def shards(tmp_path: Path) -> Path:
+    """Of nine rows six have picture and caption; the second shard has none such."""
+    url = {"id": FIRST_ID + 3, "url": "http://host/3.jpg"}
+    shards = (
+        [sample(0), sample(1, caption=None), sample(2, data=b"bad"), sample(3, row=url)],
+        [sample(4, caption=None)],
+        [sample(number) for number in range(5, 9)],
+    )
+    for number, samples in enumerate(shards):
+        write_tar(tmp_path / "shards" / f"{number:05d}.tar", samples)
+    return tmp_path / "shards"
+
+
+KEPT = [0, 3, 5, 6, 7, 8]
+
+
+def asked(out: Path | None, *made: Made, **rest: Any) -> ScoreSettings:
+    return ScoreSettings(
+        columns=("clip_similarity",),
+        model=tuple(each.choice.model for each in made),
+        pretrained=tuple(each.choice.pretrained for each in made),
+        weights=tuple(f"{declare(each.choice).name}={each.weights}" for each in made),
+        embeddings=str(out) if out else None,
+        **rest,
+    )
+
+
+def files(folder: Path) -> dict[str, str]:
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name not in ("runs.jsonl", ".coyo.lock")
+    }
+
+
+def test_the_layout_and_what_is_in_it(clip: Made, shards: Path, tmp_path: Path) -> None:
+    result = coyo_tools.score(shards, tmp_path / "out", asked(tmp_path / "emb", clip, batch_size=3))
+    name = declare(clip.choice).name
+    assert sorted(files(tmp_path / "emb")) == [
+        "00000_stats.json",
+        "00001_stats.json",
+        "00002_stats.json",
+        "img_emb/img_emb_00000.npy",
+        "img_emb/img_emb_00002.npy",
+        "manifest.json",
+        "metadata/metadata_00000.parquet",
+        "metadata/metadata_00002.parquet",
+        "text_emb/text_emb_00000.npy",
+        "text_emb/text_emb_00002.npy",
+    ]
+    rows = pq.read_table(tmp_path / "emb" / "metadata" / "metadata_00000.parquet").to_pylist()
+    assert rows[1] == {
+        "image_path": f"{FIRST_ID + 3:016d}",
+        "caption": "a caption",
+        "id": FIRST_ID + 3,
+        "key": f"{FIRST_ID + 3:016d}",
+        "url": "http://host/3.jpg",
+    }
+    assert [row["id"] - FIRST_ID for row in rows] == [0, 3]
+    counted = {"rows": 6, "left_out": 3, "dimensions": 64}
+    assert result.embedded == {name: counted}
+    manifest = json.loads((tmp_path / "emb" / "manifest.json").read_text())
+    assert manifest["result"] == {"encoders": {name: counted}}
+    digest = hashlib.sha256(clip.weights.read_bytes()).hexdigest()
+    assert manifest["settings"]["encoders"] == {name: {name: f"sha256:{digest}"}}
+
+    # The scores are the cosines of these very rows, and the same as without them.
+    for stem in ("00000", "00002"):
+        images = np.load(tmp_path / "emb" / "img_emb" / f"img_emb_{stem}.npy")
+        texts = np.load(tmp_path / "emb" / "text_emb" / f"text_emb_{stem}.npy")
+        assert images.dtype == texts.dtype == np.float16
+        assert np.abs(np.linalg.norm(images.astype(np.float32), axis=1) - 1).max() < 1e-3
+        scores = pq.read_table(tmp_path / "out" / f"{stem}.parquet").column(name).drop_null()
+        cosines = (images.astype(np.float32) * texts.astype(np.float32)).sum(axis=1)
+        assert np.abs(cosines - scores.to_numpy()).max() < 1e-3
+    coyo_tools.score(shards, tmp_path / "alone", asked(None, clip, batch_size=3))
+    assert files(tmp_path / "alone") == files(tmp_path / "out")
+
+
+def test_clip_retrievals_reader_reads_it(clip: Made, shards: Path, tmp_path: Path) -> None:
+    reader = pytest.importorskip("embedding_reader", reason="needs embedding-reader")
+    coyo_tools.score(shards, tmp_path / "out", asked(tmp_path / "emb", clip))
+    for kind in ("img_emb", "text_emb"):
+        found = reader.EmbeddingReader(
+            embeddings_folder=str(tmp_path / "emb" / kind),
+            metadata_folder=str(tmp_path / "emb" / "metadata"),
+            file_format="parquet_npy",
+            meta_columns=["id", "caption"],
+        )
+        assert (found.count, found.dimension) == (6, 64)
+        ids, vectors = [], []
+        for batch, rows in found(batch_size=4, show_progress=False):
+            ids += rows["id"].tolist()
+            vectors += list(batch)
+        assert [each - FIRST_ID for each in ids] == KEPT
+        arrays = [np.load(p) for p in sorted((tmp_path / "emb" / kind).iterdir())]
+        assert np.array_equal(np.stack(vectors), np.concatenate(arrays).astype(np.float32))
+
+
+def test_killed_between_shards_it_goes_on_and_gives_the_same(
+    clip: Made, shards: Path, tmp_path: Path
+) -> None:
+    coyo_tools.score(shards, tmp_path / "whole", asked(tmp_path / "whole_emb", clip))
+
+    class Killed(BaseException):
+        """Stands for the process's end."""
+
+    def kill(step: Progress) -> None:
+        if step.done == 1:
+            raise Killed
+
+    with pytest.raises(Killed):
+        coyo_tools.score(shards, tmp_path / "out", asked(tmp_path / "emb", clip), progress=kill)
+    # A shard counts as done when both are there.
+    (tmp_path / "emb" / "text_emb" / "text_emb_00000.npy").unlink()
+    result = coyo_tools.score(shards, tmp_path / "out", asked(tmp_path / "emb", clip))
+    assert result.rows_now == 9
+    assert files(tmp_path / "emb") == files(tmp_path / "whole_emb")
+    assert files(tmp_path / "out") == files(tmp_path / "whole")
+    assert coyo_tools.score(shards, tmp_path / "out", asked(tmp_path / "emb", clip)).rows_now == 0
+
+
+def test_embeddings_may_be_added_to_scores_that_are_there(
+    clip: Made, shards: Path, tmp_path: Path
+) -> None:
+    coyo_tools.score(shards, tmp_path / "out", asked(None, clip))
+    before = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "out").glob("*.parquet")}
+    result = coyo_tools.score(shards, tmp_path / "out", asked(tmp_path / "emb", clip))
+    assert result.rows_now == 9
+    assert {p.name: p.stat().st_mtime_ns for p in (tmp_path / "out").glob("*.parquet")} == before
+    (tmp_path / "emb" / "img_emb" / "img_emb_00002.npy").unlink()
+    again = coyo_tools.score(shards, tmp_path / "out", asked(tmp_path / "emb", clip))
+    assert again.rows_now == 4  # what someone removed is made again
+
+
+def test_several_encoders_have_folders_of_their_own(
+    clip: Made, dfn: Made, shards: Path, tmp_path: Path
+) -> None:
+    coyo_tools.score(shards, tmp_path / "out", asked(tmp_path / "emb", clip, dfn))
+    for made in (clip, dfn):
+        assert (tmp_path / "emb" / declare(made.choice).name / "img_emb").is_dir()
+    with pytest.raises(SettingsConflict, match="belongs to a run with other settings: encoders"):
+        coyo_tools.score(shards, tmp_path / "one", asked(tmp_path / "emb", clip))
+    one = asked(tmp_path / "emb", clip)
+    coyo_tools.score(shards, tmp_path / "one", one, overwrite=True)
+    assert (tmp_path / "emb" / "img_emb" / "img_emb_00000.npy").exists()
+
+
+def test_no_encoder_no_embeddings(shards: Path, tmp_path: Path) -> None:
+    settings = ScoreSettings(columns=("word_count",), embeddings=str(tmp_path / "emb"))
+    with pytest.raises(
+        SettingsError, match="no column of this run has embeddings; add one of CLIP"
+    ):
+        coyo_tools.score(shards, tmp_path / "out", settings)
+    assert not (tmp_path / "emb").exists()
+    assert not (tmp_path / "out").exists()
