@@ -108,6 +108,15 @@ def test_download(tmp_path):
         five_kills(lambda out: download(source, out), tmp_path)
 
 
+def test_download_that_looks_for_placeholders(tmp_path):
+    """Every picture of the server is that of 24 urls, none with the hash that was published."""
+    with PictureServer(delay_s=0.02) as server:
+        source = write_parts(tmp_path / "metadata", coyo_table(server.urls(1_200)))
+        five_kills(lambda out: download(source, out, "--verify-phash"), tmp_path)
+    found = json.loads((tmp_path / "killed-0/manifest.json").read_text())["result"]
+    assert found["placeholders"]["rows"] == found["successes"]
+
+
 KILLS_IN_ALL, KILLS_EACH = 20, 5  # of all folders, of one folder at most
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from click.testing import CliRunner
 
 from coyo_tools import CensusSettings, DownloadSettings, FilterSettings
 from coyo_tools.cli.download import command
+from coyo_tools.machinery.storage import folder_at
 from coyo_tools.pieces.census import census_at
 from coyo_tools.pieces.sampling import hash_of
 from coyo_tools.verbs.census import census
@@ -23,6 +25,7 @@ from coyo_tools.verbs.plan import plan
 from coyo_tools.words.errors import SettingsConflict, SourceError
 from tests.servers.pictures import PictureServer
 from tests.servers.raw import RawServer, sends
+from tests.servers.s3 import s3_server
 from tests.tables import coyo_table, write_parts
 
 
@@ -84,6 +87,26 @@ def test_what_it_says_is_what_a_download_comes_to(server, tmp_path):
     # The disk it foresees: tars and, by the bytes beside each picture, the rest of the shards.
     assert found.disk.value == pytest.approx(whole.bytes, rel=0.3)
     assert not list((tmp_path / "c").glob("*.tar"))
+
+
+def test_a_census_lies_in_an_object_store_too(server, tmp_path, monkeypatch):
+    write_parts(tmp_path / "in", coyo_table(server.urls(100)), parts=1)
+    wanted = CensusSettings(urls=60)
+    local = census(tmp_path / "in", tmp_path / "c", wanted, settings())
+    with s3_server(monkeypatch):
+        remote = census(tmp_path / "in", "s3://bucket/c", wanted, settings())
+        assert remote.figures.outcomes == local.figures.outcomes
+        assert census_at("s3://bucket/c").alive == local.figures.alive
+        folder = folder_at("s3://bucket/c")
+        names = [name for name in folder.names() if name.endswith(".parquet")]
+        assert names
+        there = [pq.read_table(io.BytesIO(folder.read_bytes(name))) for name in sorted(names)]
+        told = ["id", "url", "status", "error"]  # how long each took differs
+        assert pa.concat_tables(there).select(told) == asked(tmp_path / "c").select(told)
+        server.hits.clear()
+        again = census(tmp_path / "in", "s3://bucket/c", wanted, settings())
+        assert again.figures == remote.figures
+        assert not server.hits
 
 
 def test_a_plan_takes_it(server, tmp_path, monkeypatch):
