@@ -21,7 +21,7 @@ from coyo_tools.words.config import CompareSettings
 if TYPE_CHECKING:
     from coyo_tools.verbs.compare import Comparison
 
-_HEAD = ("column", "rows", "equal", "mean", "mean abs.", "p99 abs.", "largest", "correlation")
+_HEAD = "column", "rows", "equal", "mean", "mean abs.", "p50 abs.", "p99 abs.", "largest", "r"
 _FIRST = "an id: the first counts"
 _DRIFT = {"same": "same picture", "drifted": "drifted", "replaced": "replaced"}
 
@@ -43,6 +43,10 @@ def command(
 
     \b
     Example:  coyo compare scores shards -o comparison
+
+    \b
+    In CI:    coyo compare scores shards -o comparison -c clip_similarity_vitl14 \\
+                --max-mean-difference 0.001
     """
     from coyo_tools.verbs.compare import compare
 
@@ -82,6 +86,7 @@ def _line(name: str, figures: Mapping[str, Any]) -> list[str]:
             for key in (
                 "mean_difference",
                 "mean_absolute_difference",
+                "p50_absolute_difference",
                 "p99_absolute_difference",
                 "largest_difference",
                 "correlation",

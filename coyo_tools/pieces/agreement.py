@@ -115,13 +115,18 @@ def histogram(difference: Array) -> dict[str, Any]:
     }
 
 
-def sample(ids: Array, stored: Array, recomputed: Array) -> list[list[float]]:
-    """At most 1,000 pairs, those with the smallest h(id, 0): the same for any order of rows."""
+def sample(ids: Array, stored: Array, recomputed: Array) -> Array:
+    """Positions of at most 1,000 rows, those with the smallest h(id, 0) and finite values: the same
+    for any order of rows."""
     import numpy as np
 
     chosen = np.argsort(sampling.hashes(ids, 0), kind="stable")[:SAMPLE]
-    pairs = zip(stored[chosen].tolist(), recomputed[chosen].tolist(), strict=True)
-    return [[a, b] for a, b in pairs if np.isfinite(a) and np.isfinite(b)]
+    return np.asarray(chosen[np.isfinite(stored[chosen]) & np.isfinite(recomputed[chosen])])
+
+
+def pairs(stored: Array, recomputed: Array) -> list[list[float]]:
+    """Both values of each row."""
+    return [[a, b] for a, b in zip(stored.tolist(), recomputed.tolist(), strict=True)]
 
 
 def largest(ids: Array, difference: Array, count: int) -> Array:
@@ -142,7 +147,7 @@ def bits(a: Array, b: Array) -> Array:
 
 
 def hashes(stored: Array, recomputed: Array) -> dict[str, Any]:
-    """Rows, equal rows, share equal and share of the same picture, and counts by distance."""
+    """Rows, equal rows, share equal and share of the same picture, bits apart."""
     import numpy as np
 
     distance = bits(stored, recomputed)
@@ -155,6 +160,8 @@ def hashes(stored: Array, recomputed: Array) -> dict[str, Any]:
         "equal": same / rows if rows else None,
         "same_picture": near / rows if rows else None,
         "mean_absolute_difference": float(distance.mean()) if rows else None,
+        "p50_absolute_difference": float(np.quantile(distance, 0.5)) if rows else None,
+        "p99_absolute_difference": float(np.quantile(distance, 0.99)) if rows else None,
         "largest_difference": int(distance.max()) if rows else None,
         "distances": np.bincount(distance, minlength=65).tolist(),
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from coyo_tools.machinery.manifest import Manifest, Run, begin, digest_of_ids
 from coyo_tools.machinery.storage import Folder, folder_at
 from coyo_tools.pieces import agreement
 from coyo_tools.pieces.phash import UNKNOWN
+from coyo_tools.pieces.report.scatter_sheet import scatter_sheet
 from coyo_tools.pieces.scores import NOT_RECOMPUTED, score_of
 from coyo_tools.pieces.source import OpenPart, Source, SourceLike, find
 from coyo_tools.stages.compare import (
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 RESULT = "compare.json"
+SCATTER = "scatter.svg"
 DIFFERENCES = "differences.parquet"
 LARGEST = 200  # rows a column in differences.parquet
 
@@ -56,15 +58,27 @@ class Comparison:
         return asdict(self)
 
     def check(self, max_mean_difference: float) -> None:
-        """Raise ParityError where a number's mean absolute difference is larger."""
-        for name, column in self.columns.items():
-            mean = column["mean_absolute_difference"]
-            if column["kind"] == "number" and mean is not None and mean > max_mean_difference:
-                raise ParityError(
-                    f"mean absolute difference {mean:.6g} is above {max_mean_difference:g}",
-                    where=name,
-                    todo=f"see {self.out}/{DIFFERENCES} for the largest",
-                )
+        """Raise ParityError where a number's mean absolute difference is larger, or is not known:
+        of no values, or of infinite ones."""
+        said = {
+            name: _excess(column["mean_absolute_difference"], max_mean_difference)
+            for name, column in self.columns.items()
+            if column["kind"] == "number"
+        }
+        failed = [name for name, words in said.items() if words]
+        if failed:
+            also = f"; so do {', '.join(failed[1:])}" if failed[1:] else ""
+            raise ParityError(
+                f"{said[failed[0]]}{also}",
+                where=failed[0],
+                todo=f"see {self.out}/{DIFFERENCES} for the largest",
+            )
+
+
+def _excess(mean: float | None, most: float) -> str:
+    if mean is None:
+        return "its mean absolute difference is not known"
+    return f"mean absolute difference {mean:.6g} is above {most:g}" if mean > most else ""
 
 
 def compare(
@@ -79,7 +93,8 @@ def compare(
     """Set recomputed columns against the stored ones.
 
     scores: a folder `score` wrote, or parquet with an id. source: metadata, a subset or a shard
-    folder with the stored values. out: folder for compare.json, differences.parquet.
+    folder with the stored values. out: folder for compare.json, differences.parquet
+    and scatter.svg.
     The scores are held in memory (about 20 bytes a value), the source is streamed.
 
     Raises SettingsError and SchemaError where there is nothing in common, SourceError,
@@ -102,7 +117,8 @@ def compare(
             total = sum(part.rows for part in their_parts)
             join(joined, their_parts, _asked(columns, their_parts), _teller(progress, total))
             _check_found(joined, ours, theirs)
-            _write(run, folder, joined, columns, kinds, _notes(ours.manifest))
+            notes = [*_notes(ours.manifest), *_not_set_against(kinds, their_parts)]
+            _write(run, folder, joined, columns, kinds, notes)
         return Comparison(folder.url, **folder.read_json(RESULT))
 
 
@@ -139,7 +155,8 @@ def _common(
         raise SchemaError(
             f"has none of the columns {', '.join(kinds) or '(none)'} of {ours.url}",
             where=theirs.url,
-            todo="name the metadata, subset or shards the scores were made from",
+            todo="; ".join(_not_set_against(kinds, their_parts))
+            or "name the metadata, subset or shards the scores were made from",
         )
     chosen = [name for name in common if name in asked] if asked else common
     return chosen, kinds
@@ -201,6 +218,17 @@ def _notes(manifest: Manifest | None) -> list[str]:
     return notes
 
 
+def _not_set_against(ours: Iterable[str], their_parts: Sequence[OpenPart]) -> list[str]:
+    """Why a model's own column is not compared with the one of COYO's that it is named after."""
+    theirs = {name for part in their_parts for name in part.schema.names}
+    return [
+        f"{name} is not compared with {published}: parity is not expected, {why}"
+        for published, why in NOT_RECOMPUTED.items()
+        for name in ours
+        if published in theirs and name.startswith(f"{published}_")
+    ]
+
+
 def _write(
     run: Run,
     folder: Folder,
@@ -228,14 +256,18 @@ def _write(
         column, rows = _column(name, kinds[name], joined, drift)
         document["columns"][name] = column
         worst += rows
-    folder.write_json(RESULT, document)
+    drawn = scatter_sheet(document["columns"])
+    if drawn is not None:
+        folder.write_bytes(SCATTER, drawn.encode())
     _write_differences(folder, worst)
+    folder.write_json(RESULT, document)
     summary = {
         name: {key: c[key] for key in ("rows", "equal", "mean_absolute_difference")}
         for name, c in document["columns"].items()
     }
     result = {"rows": document["rows"], "drift": document["drift"], "columns": summary}
-    run.finish(result, [RESULT, DIFFERENCES], digest_of_ids([joined.ids[joined.found]]))
+    files = [RESULT, DIFFERENCES] + ([SCATTER] if drawn is not None else [])
+    run.finish(result, files, digest_of_ids([joined.ids[joined.found]]))
 
 
 def _drift(joined: Joined) -> Array:
@@ -281,8 +313,12 @@ def _column(
         difference = agreement.differences(stored, recomputed)
         figures = agreement.numbers(stored, recomputed, precision)
         figures["histogram"] = agreement.histogram(difference)
-        figures["sample"] = agreement.sample(ids, stored, recomputed)
+        drawn = agreement.sample(ids, stored, recomputed)
+        figures["sample"] = agreement.pairs(stored[drawn], recomputed[drawn])
         figures["by_drift"] = _by_drift(name, stored, recomputed, drift[both], precision)
+        if figures["by_drift"]:  # a letter a pair
+            letters = [agreement.DRIFTS[i][0] for i in drift[both][drawn]]
+            figures["sample_drift"] = "".join(letters)
     score = score_of(name)
     figures["notes"] = [score.note] if score and score.note else []
     chosen = agreement.largest(ids, difference, LARGEST)

@@ -86,8 +86,16 @@ def test_the_sample_does_not_depend_on_the_rows_order(seed: int) -> None:
     ids = np.random.default_rng(seed).permutation(3000)
     found = ag.sample(ids, ids.astype(float), -ids.astype(float))
     straight = np.arange(3000)
-    assert found == ag.sample(straight, straight.astype(float), -straight.astype(float))
+    again = ag.sample(straight, straight.astype(float), -straight.astype(float))
+    assert ids[found].tolist() == straight[again].tolist()
     assert len(found) == ag.SAMPLE
+
+
+def test_the_sample_has_finite_values_on_both_sides() -> None:
+    stored = np.array([1.0, np.inf, 3.0, np.nan])
+    found = ag.sample(np.arange(4), stored, np.array([1.5, 2.0, -np.inf, 0.0]))
+    assert found.tolist() == [0]
+    assert ag.pairs(stored[found], stored[found]) == [[1.0, 1.0]]
 
 
 def test_the_largest_differences_come_first_and_ties_by_id() -> None:

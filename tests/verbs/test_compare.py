@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pyarrow as pa
@@ -83,6 +84,9 @@ def test_figures(scores: Path, source: Path, tmp_path: Path) -> None:
     words = found.columns["word_count"]
     assert (words["precision"], words["rows"], words["equal_rows"]) == ("integer", 4, 3)
     assert words["by_drift"] == {}  # a column of the text does not care about the picture
+    assert "sample_drift" not in words
+    fates = zip(clip["sample"], clip["sample_drift"], strict=True)
+    assert {round(stored, 3): fate for (stored, _), fate in fates}[0.9] == "r"
 
 
 def test_files(scores: Path, source: Path, tmp_path: Path) -> None:
@@ -102,7 +106,11 @@ def test_files(scores: Path, source: Path, tmp_path: Path) -> None:
     hashes = [(r["stored"], r["difference"]) for r in worst if r["column"] == "image_phash"]
     assert hashes == [(OTHER, 64), (FAR, 16), (NEAR, 8)]
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
-    assert manifest["files"] == ["compare.json", "differences.parquet"]
+    assert manifest["files"] == ["compare.json", "differences.parquet", "scatter.svg"]
+    sheet = ElementTree.fromstring((tmp_path / "out" / "scatter.svg").read_text())
+    assert sheet.get("aria-label") == (
+        "Recomputed over stored values of clip_similarity_vitb32, word_count"
+    )
     assert [entry["side"] for entry in manifest["inputs"]] == ["scores", "source"]
     assert manifest["digest"] == digest_of_ids([np.array([1, 2, 3, 4])])
 
@@ -112,7 +120,7 @@ def test_again_gives_the_same_bytes_and_does_nothing(
 ) -> None:
     coyo_tools.compare(scores, source, tmp_path / "a")
     coyo_tools.compare(scores, source, tmp_path / "b")
-    for name in ("compare.json", "differences.parquet", "manifest.json"):
+    for name in ("compare.json", "differences.parquet", "scatter.svg", "manifest.json"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
     before = (tmp_path / "a" / "compare.json").stat().st_mtime_ns
     again = coyo_tools.compare(scores, source, tmp_path / "a")
@@ -175,6 +183,46 @@ def test_a_limit_for_ci(scores: Path, source: Path, tmp_path: Path) -> None:
         ParityError, match=r"clip_similarity_vitb32: mean absolute difference 0\.125"
     ):
         found.check(0.01)
+
+
+def test_what_cannot_be_said_is_no_agreement(tmp_path: Path) -> None:
+    """A column without one value on both sides, or with an infinite difference, fails in CI."""
+    ours = write(tmp_path / "s.parquet", id=[1, 2], a=[None, 2.0], b=[np.inf, 1.0], c=[1.0, 1.0])
+    theirs = write(tmp_path / "t.parquet", id=[1, 2], a=[1.0, None], b=[0.0, 1.0], c=[1.0, 2.0])
+    found = coyo_tools.compare(ours, theirs, tmp_path / "out")
+    with pytest.raises(ParityError, match=r"a: its mean absolute .* not known; so do b, c"):
+        found.check(0.1)
+    with pytest.raises(ParityError, match=r"a: .*; so do b;"):
+        found.check(0.5)
+
+
+def test_only_hashes_draw_nothing(scores: Path, tmp_path: Path) -> None:
+    theirs = write(tmp_path / "t.parquet", id=[1, 2], image_phash=[ZERO, OTHER])
+    found = coyo_tools.compare(scores, theirs, tmp_path / "out")
+    assert list(found.columns) == ["image_phash"]
+    assert not (tmp_path / "out" / "scatter.svg").exists()
+
+
+def test_another_watermark_model_is_not_set_against_coyos(tmp_path: Path) -> None:
+    ours = write(tmp_path / "s.parquet", id=[1], watermark_score_laion=[0.5], word_count=[3])
+    theirs = write(tmp_path / "t.parquet", id=[1], watermark_score=[0.1], word_count=[3])
+    found = coyo_tools.compare(ours, theirs, tmp_path / "out")
+    assert list(found.columns) == ["word_count"]
+    (note,) = found.notes
+    assert note.startswith(
+        "watermark_score_laion is not compared with watermark_score: parity is not expected"
+    )
+    alone = write(tmp_path / "u.parquet", id=[1], watermark_score=[0.1])
+    with pytest.raises(SchemaError, match="parity is not expected"):
+        coyo_tools.compare(ours, alone, tmp_path / "none")
+
+
+def test_columns_without_parity_say_so(tmp_path: Path) -> None:
+    ours = write(tmp_path / "s.parquet", id=[1], num_faces=pa.array([3], pa.int32()))
+    theirs = write(tmp_path / "t.parquet", id=[1], num_faces=pa.array([2], pa.int32()))
+    found = coyo_tools.compare(ours, theirs, tmp_path / "out")
+    (note,) = found.columns["num_faces"]["notes"]
+    assert note.startswith("parity is not expected: which SCRFD")
 
 
 def test_scores_of_shards_against_their_metadata(tmp_path: Path) -> None:

@@ -199,8 +199,17 @@ def _x_axis(frame: _Frame, *, whole: bool = False) -> list[Html]:
     return parts
 
 
-def scatter(pairs: Sequence[tuple[float, float]], said: str, x_name: str, y_name: str) -> Html:
-    """Points over a diagonal on which both are equal; the axes share one scale."""
+def scatter(
+    pairs: Sequence[tuple[float, float]],
+    said: str,
+    x_name: str,
+    y_name: str,
+    kinds: Sequence[str] = (),
+) -> Html:
+    """Points over a diagonal on which both are equal; the axes share one scale.
+
+    kinds: a class for each pair, which gives it its colour; the rarer lie on top.
+    """
     side = 260.0
     values = [value for pair in pairs for value in pair]
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
@@ -208,15 +217,13 @@ def scatter(pairs: Sequence[tuple[float, float]], said: str, x_name: str, y_name
     margin = margin if margin > _SMALLEST else 1.0
     span = (low - margin, high + margin)
     frame = _Frame(46, 6, side - 52, side - 42, span, span)
-    # One path of dots: a point costs 12 bytes where a circle costs 60.
-    dots = "".join(f"M{number(frame.at_x(x))} {number(frame.at_y(y))}h0" for x, y in pairs)
     diagonal = (
         f"M{number(frame.left)} {number(frame.bottom)}L{number(frame.right)} {number(frame.top)}"
     )
     parts = [
         rect(frame.left, frame.top, frame.width, frame.height, "plot"),
         tag("path", d=diagonal, class_="equal"),
-        tag("path", d=dots, class_="dots") if dots else Html(""),
+        *_dots(frame, pairs, kinds),
         *_x_axis(frame),
         *(
             label(frame.left - 5, frame.at_y(v) + 3.5, tick(v), "tick", "end")
@@ -232,6 +239,18 @@ def scatter(pairs: Sequence[tuple[float, float]], said: str, x_name: str, y_name
         ),
     ]
     return _svg(side, side, said, parts, class_="scatter")
+
+
+def _dots(frame: _Frame, pairs: Sequence[tuple[float, float]], kinds: Sequence[str]) -> list[Html]:
+    """One path a kind: a point costs 12 bytes where a circle costs 60."""
+    paths: dict[str, list[str]] = {kind: [] for kind in dict.fromkeys(kinds)}
+    for (x, y), kind in zip(pairs, kinds or [""] * len(pairs), strict=True):
+        dot = f"M{number(frame.at_x(x))} {number(frame.at_y(y))}h0"
+        paths.setdefault(kind, []).append(dot)
+    return [
+        tag("path", d="".join(dots), class_=f"dots {kind}".rstrip())
+        for kind, dots in sorted(paths.items(), key=lambda item: -len(item[1]))
+    ]
 
 
 def curve(points: Sequence[tuple[float, float]], said: str, x_name: str, y_name: str) -> Html:

@@ -8,22 +8,21 @@ from typing import Any
 from coyo_tools.pieces.report.charts import Series, scatter, step_histogram
 from coyo_tools.pieces.report.figures import count, share, value
 from coyo_tools.pieces.report.markup import Html, from_the_web, join, table, tag
+from coyo_tools.pieces.report.scatter_sheet import PICTURES, kinds, points
 from coyo_tools.pieces.report.views import ComparisonView
 
-_HEADS = ("column", "rows", "equal", "mean diff.", "mean |diff.|", "p99 |diff.|", "largest", "r")
+_HEADS = [
+    *("column", "rows", "equal", "mean diff.", "mean |diff.|"),
+    *("p50 |diff.|", "p99 |diff.|", "largest", "r"),
+]
 _FIGURES = (
     "mean_difference",
     "mean_absolute_difference",
+    "p50_absolute_difference",
     "p99_absolute_difference",
     "largest_difference",
     "correlation",
 )
-_PICTURES = {
-    "same": "same picture",
-    "drifted": "picture drifted",
-    "replaced": "picture replaced",
-    "unknown": "picture unknown",
-}
 
 
 def comparison(view: ComparisonView) -> Html:
@@ -48,7 +47,7 @@ def _lines(name: str, column: Mapping[str, Any]) -> list[list[Html | str]]:
     lines = [_line(tag("span", from_the_web(name), class_="rule-name"), column)]
     if len(split) > 1:
         lines += [
-            _line(tag("span", _PICTURES.get(kind, kind), class_="note"), v)
+            _line(tag("span", PICTURES.get(kind, kind), class_="note"), v)
             for kind, v in split.items()
         ]
     return lines
@@ -81,11 +80,24 @@ def _charts(name: str, column: Mapping[str, Any]) -> list[Html]:
 
 def _number_charts(name: str, column: Mapping[str, Any]) -> list[Html]:
     """Recomputed over stored, and how the differences lie; nothing where all are equal."""
-    pairs = [(float(a), float(b)) for a, b in column.get("sample") or ()]
+    pairs = points(column)
     if not pairs or not column.get("largest_difference"):
         return []
     said = f"{count(len(pairs))} rows of {name}: recomputed over stored"
-    return [scatter(pairs, said, "stored", "recomputed"), _differences(name, column["histogram"])]
+    fates = kinds(column)
+    drawn = scatter(pairs, said, "stored", "recomputed", fates)
+    key = _key(fates) if len(set(fates)) > 1 else None
+    return [tag("div", drawn, key), _differences(name, column["histogram"])]
+
+
+def _key(fates: Sequence[str]) -> Html:
+    """What the colours of the points mean."""
+    there = [
+        tag("li", tag("span", "\u2022", class_=f"dot {kind}", aria_hidden="true"), words)
+        for kind, words in PICTURES.items()
+        if kind in fates
+    ]
+    return tag("ul", *there, class_="key beyond")
 
 
 def _differences(name: str, histogram: Mapping[str, Any]) -> Html:
