@@ -68,11 +68,7 @@ def open_grey(data: bytes) -> Array:
     """
     from PIL import Image
 
-    return grey_of(Image.open(io.BytesIO(data)), data)
-
-
-def grey_of(image: Image.Image, data: bytes) -> Array:
-    """The same of a picture that was opened from `data` and not decoded yet."""
+    image: Image.Image = Image.open(io.BytesIO(data))
     pixels = jpeg_pixels(data, image)
     if pixels is not None:
         return luma(pixels)

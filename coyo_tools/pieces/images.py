@@ -12,7 +12,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from coyo_tools.pieces import resize
-from coyo_tools.pieces.decoding import kept_buffer, own_memory
+from coyo_tools.pieces.decoding import jpeg_pixels, kept_buffer, luma, own_memory
 from coyo_tools.words.config import DownloadSettings
 from coyo_tools.words.failures import Failure
 
@@ -197,11 +197,15 @@ def _make(
     turn = _orientation(image)
     upright = original if turn < 5 else (original[1], original[0])
     geometry = resize.plan(*upright, settings.resize, settings.image_size, settings.only_shrink)
-    digest = _phash(data, kind) if phash else None
-    if geometry is None and settings.keep_original_bytes and _may_keep(image, kind, turn):
-        _decode(image, data, kind, None)  # nothing that does not decode is stored
+    kept = geometry is None and settings.keep_original_bytes and _may_keep(image, kind, turn)
+    digest = None
+    if phash:
+        pixels, digest = _decode_and_hash(image, data)
+    else:
+        towards = geometry if turn == 1 and not kept else None
+        pixels = _decode(image, data, kind, towards)
+    if kept:  # nothing that does not decode is stored
         return Picture(data, EXTENSIONS[kind], *original, *original, digest)
-    pixels = _decode(image, data, kind, geometry if turn == 1 else None)
     pixels = _turned(pixels, turn)
     if geometry is not None:
         pixels = resize.resize(pixels, geometry, settings.interpolation)
@@ -215,12 +219,6 @@ def _orientation(image: Image.Image) -> int:
     except Exception:  # noqa: BLE001  broken EXIF spoils no picture
         return 1
     return turn if isinstance(turn, int) and turn in range(2, 9) else 1
-
-
-def _phash(data: bytes, kind: str) -> str:
-    from coyo_tools.pieces.phash import phash_of_opened
-
-    return phash_of_opened(_open(data, kind), data)
 
 
 def _may_keep(image: Image.Image, kind: str, turn: int) -> bool:
@@ -245,6 +243,26 @@ def _decode(
     return _on_white(image)
 
 
+def _decode_and_hash(image: Image.Image, data: bytes) -> tuple[Image.Image, str]:
+    """Pixels as `_decode` gives them, and the hash, which takes Pillow's own pixels, all of them:
+    so both are had from one decoding, and nothing is decoded smaller or with plainer chroma."""
+    from coyo_tools.pieces.phash import phash_hex, phash_of_grey
+
+    pixels = jpeg_pixels(data, image)
+    if pixels is not None:
+        return _without_copy(pixels), phash_of_grey(luma(pixels))
+    image.load()
+    return _on_white(image), phash_hex(image)
+
+
+def _without_copy(pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> Image.Image:
+    """RGBX pixels as a picture that shares their memory, which Pillow allows of CMYK."""
+    from PIL import Image
+
+    size = pixels.shape[1], pixels.shape[0]
+    return Image.frombuffer("CMYK", size, pixels, "raw", "CMYK", 0, 1)
+
+
 def _decode_jpeg(
     data: bytes, size: tuple[int, int], geometry: resize.Geometry | None
 ) -> Image.Image | None:
@@ -253,7 +271,6 @@ def _decode_jpeg(
     The pixels lie in the thread's buffer, until it decodes the next picture.
     """
     import simplejpeg
-    from PIL import Image
 
     width, height = _decoded_size(size, geometry)
     try:
@@ -267,8 +284,7 @@ def _decode_jpeg(
         )
     except ValueError:
         return None
-    shape = array.shape[1], array.shape[0]
-    return Image.frombuffer("CMYK", shape, array, "raw", "CMYK", 0, 1)
+    return _without_copy(array)
 
 
 def _shrinks_by(size: tuple[int, int], geometry: resize.Geometry | None) -> float:

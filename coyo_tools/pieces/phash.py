@@ -11,7 +11,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from coyo_tools.pieces.decoding import grey, grey_of, open_grey
+from coyo_tools.pieces.decoding import grey, open_grey
 from coyo_tools.pieces.shrink import SIDE, shrink
 
 if TYPE_CHECKING:
@@ -40,11 +40,6 @@ def phash_hex(image: Image.Image) -> str:
 def phash_of_bytes(data: bytes) -> str:
     """The hash of an encoded picture. Raises what Pillow raises where it does not decode."""
     return phash_of_grey(open_grey(data))
-
-
-def phash_of_opened(image: Image.Image, data: bytes) -> str:
-    """The same of a picture that was opened from `data` and not decoded yet."""
-    return phash_of_grey(grey_of(image, data))
 
 
 def phash_of_grey(pixels: Array) -> str:

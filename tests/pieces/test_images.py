@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import warnings
+from dataclasses import replace
 
 import imagehash
 import numpy as np
 import pytest
+import simplejpeg
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
@@ -278,6 +280,34 @@ def test_the_hash_is_imagehashs_of_the_original():
         data = encoded(image, kind)
         made = process(data, SMALL, phash=True)
         assert made.phash == str(imagehash.phash(Image.open(io.BytesIO(data))))
+
+
+@pytest.mark.parametrize("turn", [1, 6])
+@pytest.mark.parametrize("size", [(60, 40), (400, 300), (1600, 1200)])
+def test_the_hash_takes_no_second_decoding(monkeypatch, size, turn):
+    """Not where the picture is kept as it is, shrunk a little, or so much that without the hash
+    it would be decoded smaller; and what is stored is as near to the original as without."""
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    pixels = np.random.default_rng(1).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    picture = Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC)
+    data = encoded(picture, "JPEG", quality=90, exif=exif)
+    decode, times = simplejpeg.decode_jpeg, []
+    monkeypatch.setattr(
+        simplejpeg, "decode_jpeg", lambda *a, **k: times.append(1) or decode(*a, **k)
+    )
+    chosen = replace(SMALL, format="png", quality=1)
+    process(data, chosen, phash=True)  # once, libraries are asked whether they agree
+    times.clear()
+    made = process(data, chosen, phash=True)
+    assert len(times) == 1
+    assert made.phash == str(imagehash.phash(Image.open(io.BytesIO(data))))
+    plain = process(data, chosen)
+    assert plain.phash is None
+    assert (made.width, made.height, made.extension) == (plain.width, plain.height, plain.extension)
+    if made.extension == "png":
+        one, other = (np.asarray(Image.open(io.BytesIO(p.data)), int) for p in (made, plain))
+        assert np.abs(one - other).mean() < 1.0
 
 
 def test_a_one_pixel_picture_is_a_picture():
