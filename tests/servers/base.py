@@ -44,3 +44,7 @@ class ThreadedServer:
         self._ready.set()
         await self._stop.wait()
         await runner.cleanup()
+        late = asyncio.all_tasks() - {asyncio.current_task()}  # answers that nobody waits for
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
