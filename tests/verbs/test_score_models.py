@@ -12,7 +12,7 @@ import pytest
 
 import coyo_tools
 from coyo_tools.pieces.scores.archives import read_members
-from coyo_tools.pieces.scores.weights_files import SCRFD
+from coyo_tools.pieces.scores.weights_files import GANTMAN, SCRFD
 from coyo_tools.words.config import ScoreSettings
 from tests.pieces.scores.published import published
 from tests.tars import FIRST_ID, picture, sample, write_tar
@@ -75,3 +75,23 @@ def test_compare_says_that_parity_of_faces_is_not_expected(faces: Path, tmp_path
     manifest = json.loads((tmp_path / "o" / "manifest.json").read_text())
     assert manifest["settings"]["weights"] == {"num_faces": f"sha256:{SCRFD.sha256}"}
     assert "onnxruntime" in manifest["versions"]
+
+
+def test_gantmans_columns_come_together_and_are_written_as_asked(
+    faces: Path, tmp_path: Path
+) -> None:
+    published(GANTMAN)
+    columns = ("nsfw_gantman_porn", "nsfw_score_gantman", "nsfw_gantman_neutral")
+    result = coyo_tools.score(faces, tmp_path / "o", ScoreSettings(columns=columns))
+    table = pq.read_table(tmp_path / "o" / "00000.parquet")
+    assert table.schema.names == ["id", "key", *columns, "error"]
+    found = table.to_pydict()
+    assert found["error"] == [None, "corrupt_image", None, None]
+    assert found["nsfw_score_gantman"][1] is None
+    for porn, summed in zip(found[columns[0]], found[columns[1]], strict=True):
+        assert porn is None or 0 <= porn <= summed <= 1
+    assert any("nsfw_gantman_sexy" in label for label in result.seconds_by_column)
+    metadata = pa.table({"id": found["id"], "nsfw_score_gantman": pa.array([0.1] * 4, "float32")})
+    pq.write_table(metadata, tmp_path / "metadata.parquet")
+    compared = coyo_tools.compare(tmp_path / "o", tmp_path / "metadata.parquet", tmp_path / "c")
+    assert "which classes COYO summed" in compared.columns["nsfw_score_gantman"]["notes"][0]

@@ -14,6 +14,7 @@ from coyo_tools.pieces.scores import (
     aesthetic_score_laion_v2,
     clip_similarity,
     image_phash,
+    nsfw_score_gantman,
     nsfw_score_opennsfw2,
     num_faces,
     num_tokens_bert,
@@ -38,6 +39,7 @@ SCORES: tuple[Score, ...] = (
     clip_similarity.VIT_L_14,
     aesthetic_score_laion_v2.SCORE,
     nsfw_score_opennsfw2.SCORE,
+    nsfw_score_gantman.SCORE,
     num_faces.SCORE,
 )
 
@@ -47,8 +49,6 @@ FAMILIES: tuple[Family, ...] = (clip_similarity.FAMILY,)
 # Published columns without a score, and why.
 NOT_RECOMPUTED: Mapping[str, str] = {
     "watermark_score": "Kakao's watermark model was never published",
-    "nsfw_score_gantman": "which of GantMan's classes were summed is not known, and its five "
-    "probabilities are not offered yet",
     "id": "it is the row's name",
     "url": "it is the row's address",
     "text": "it is the caption itself",

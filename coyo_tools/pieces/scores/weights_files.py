@@ -75,3 +75,14 @@ SCRFD = Weights(
     citation="Guo et al. 2021, Sample and Computation Redistribution for Efficient Face "
     "Detection, arXiv 2105.04714",
 )
+GANTMAN = Weights(
+    name="nsfw_score_gantman",
+    file="nsfwjs-4.4.0.tgz",
+    url="https://registry.npmjs.org/nsfwjs/-/nsfwjs-4.4.0.tgz",
+    revision="4.4.0",
+    formats=(TAR, HDF5),
+    bytes=24_973_068,
+    sha256="585cd178f3b994337c4d10a87b080d342fc52f8b9bf0085c4d1f345a3a1c5382",
+    licence="MIT",
+    citation="Laborde, Deep NN for NSFW Detection, github.com/GantMan/nsfw_model",
+)
