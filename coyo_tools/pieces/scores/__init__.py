@@ -15,6 +15,7 @@ from coyo_tools.pieces.scores import (
     clip_similarity,
     image_phash,
     nsfw_score_gantman,
+    nsfw_score_laion_clip,
     nsfw_score_opennsfw2,
     num_faces,
     num_tokens_bert,
@@ -40,6 +41,7 @@ SCORES: tuple[Score, ...] = (
     aesthetic_score_laion_v2.SCORE,
     nsfw_score_opennsfw2.SCORE,
     nsfw_score_gantman.SCORE,
+    nsfw_score_laion_clip.SCORE,
     num_faces.SCORE,
 )
 

@@ -14,7 +14,7 @@ from coyo_tools.words.errors import WeightsError
 
 SAFETENSORS, TORCH, TORCHSCRIPT, HDF5, ONNX = "safetensors", "torch", "TorchScript", "HDF5", "ONNX"
 NPZ = "npz"
-TAR, JSON = "tar.gz", "JSON"
+TAR, JSON, SAVED_MODEL = "tar.gz", "JSON", "SavedModel in a zip"
 _LFS = b"version https://git-lfs"
 
 
@@ -64,6 +64,8 @@ def _archive_kind(path: Path) -> str:
         ) from error
     if names and all(name.endswith(".npy") for name in names):
         return NPZ
+    if any(name.endswith("/saved_model.pb") for name in names):
+        return SAVED_MODEL
     return TORCHSCRIPT if any("/code/" in name for name in names) else TORCH
 
 

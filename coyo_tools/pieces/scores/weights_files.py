@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 from coyo_tools.pieces.scores.base import Weights
-from coyo_tools.pieces.scores.weights import HDF5, NPZ, ONNX, SAFETENSORS, TAR, TORCH
+from coyo_tools.pieces.scores.weights import HDF5, NPZ, ONNX, SAFETENSORS, SAVED_MODEL, TAR, TORCH
 
 _CLIP = "Radford et al. 2021, Learning Transferable Visual Models, arXiv 2103.00020"
 
@@ -85,4 +85,15 @@ GANTMAN = Weights(
     sha256="585cd178f3b994337c4d10a87b080d342fc52f8b9bf0085c4d1f345a3a1c5382",
     licence="MIT",
     citation="Laborde, Deep NN for NSFW Detection, github.com/GantMan/nsfw_model",
+)
+LAION_SAFETY = Weights(
+    name="nsfw_score_laion_clip",
+    file="clip_autokeras_binary_nsfw.zip",
+    url="https://raw.githubusercontent.com/LAION-AI/CLIP-based-NSFW-Detector/main/"
+    "clip_autokeras_binary_nsfw.zip",
+    formats=(SAVED_MODEL,),
+    bytes=1_094_585,
+    sha256="905520bb0336accc73ee282c605d926aef90cf14248889d44b9cee50eef71f8a",
+    licence="MIT",
+    citation="Schuhmann 2022, CLIP-based-NSFW-Detector, github.com/LAION-AI",
 )
