@@ -22,6 +22,7 @@ from coyo_tools.pieces.scores import (
     num_tokens_gpt,
     size,
     text_length,
+    watermark_score_laion,
     word_count,
 )
 from coyo_tools.pieces.scores.base import Score
@@ -43,6 +44,7 @@ SCORES: tuple[Score, ...] = (
     nsfw_score_gantman.SCORE,
     nsfw_score_laion_clip.SCORE,
     num_faces.SCORE,
+    watermark_score_laion.SCORE,
 )
 
 # Columns whose model --model chooses.
@@ -50,7 +52,8 @@ FAMILIES: tuple[Family, ...] = (clip_similarity.FAMILY,)
 
 # Published columns without a score, and why.
 NOT_RECOMPUTED: Mapping[str, str] = {
-    "watermark_score": "Kakao's watermark model was never published",
+    "watermark_score": "Kakao's watermark model was never published; watermark_score_laion is "
+    "another model's, on another scale",
     "id": "it is the row's name",
     "url": "it is the row's address",
     "text": "it is the caption itself",

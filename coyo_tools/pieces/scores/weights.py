@@ -108,7 +108,9 @@ def _read_torch(path: Path) -> dict[str, Any]:
     import torch
 
     found = torch.load(path, map_location="cpu", weights_only=True)
-    found = found.get("state_dict", found) if isinstance(found, dict) else found
+    for name in ("state_dict", "weights"):  # what else a training run keeps beside it is left
+        if isinstance(found, dict) and isinstance(found.get(name), dict):
+            found = found[name]
     if not isinstance(found, dict):
         raise WeightsError(
             "holds no state dict", where=str(path), todo="save it with model.state_dict()"

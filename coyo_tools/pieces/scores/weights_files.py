@@ -97,3 +97,13 @@ LAION_SAFETY = Weights(
     licence="MIT",
     citation="Schuhmann 2022, CLIP-based-NSFW-Detector, github.com/LAION-AI",
 )
+LAION_WATERMARK = Weights(
+    name="watermark_score_laion",
+    file="watermark_model_v1.pt",
+    url="https://github.com/LAION-AI/LAION-5B-WatermarkDetection/raw/main/models/"
+    "watermark_model_v1.pt",
+    revision="v1",
+    formats=(TORCH, SAFETENSORS),
+    licence="MIT",
+    citation="LAION 2022, LAION-5B-WatermarkDetection, github.com/LAION-AI",
+)
