@@ -34,7 +34,7 @@ def test_every_file_says_what_it_is() -> None:
         assert all((each.source, each.licence, each.citation, each.file, each.columns))
         assert each.state == "absent"
     (clip,) = coyo_tools.weights(["clip_similarity_vitl14"])
-    assert clip.columns == ("clip_similarity_vitl14", HEAD)
+    assert clip.columns == ("clip_similarity_vitl14", HEAD, "nsfw_score_laion_clip")
     assert clip.sha256 is None
 
 
