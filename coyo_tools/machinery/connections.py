@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import atexit
 import functools
 import os
@@ -20,6 +19,8 @@ class Connections:
     """An event loop in a thread, and the connections that all runs of this process keep."""
 
     def __init__(self) -> None:
+        import asyncio  # here and below: a run on local files has no use for it
+
         self._loop = asyncio.new_event_loop()
         self._session: aiohttp.ClientSession | None = None
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name="coyo-web")
@@ -28,6 +29,8 @@ class Connections:
 
     def run(self, work: Coroutine[Any, Any, Result]) -> Result:
         """Its result, waited for from another thread; interrupted here, it is cancelled there."""
+        import asyncio
+
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result()

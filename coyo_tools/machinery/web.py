@@ -8,7 +8,6 @@ an error at once.
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import random
 import time
@@ -82,6 +81,8 @@ def size_of(place: Place, traffic: Traffic) -> int:
 async def _fetch_all(
     place: Place, ranges: Sequence[tuple[int, int]], size: int, traffic: Traffic, sink: Sink
 ) -> None:
+    import asyncio
+
     async with asyncio.TaskGroup() as group:
         for start, end in ranges:
             group.create_task(_fetch(place, start, end, size, traffic, sink))
@@ -172,6 +173,8 @@ class _Answer:
         self._json, self._empty = json, empty
 
     async def __aenter__(self) -> aiohttp.ClientResponse:
+        import asyncio
+
         place, traffic = self._place, self._traffic
         url, moved = _address(place, traffic)
         await asyncio.sleep(max(0.0, traffic.pause_left(str(url.host))))
@@ -297,6 +300,8 @@ class _Tries:
 
     async def pause(self, error: BaseException) -> None:
         """Wait before the next try. Raises SourceError where there should be none."""
+        import asyncio
+
         import aiohttp
 
         if isinstance(error, aiohttp.ClientSSLError):
