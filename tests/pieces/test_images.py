@@ -15,7 +15,10 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 from coyo_tools.pieces.images import Picture, Spoiled, process, sniff
+from coyo_tools.pieces.phash import phash_of_bytes
 from coyo_tools.words.config import DownloadSettings
+from tests import hash_pictures
+from tests.tars import photographs
 
 SMALL = DownloadSettings(image_size=32)
 AS_PNG = DownloadSettings(image_size=32, format="png", quality=1)
@@ -308,6 +311,36 @@ def test_the_hash_takes_no_second_decoding(monkeypatch, size, turn):
     if made.extension == "png":
         one, other = (np.asarray(Image.open(io.BytesIO(p.data)), int) for p in (made, plain))
         assert np.abs(one - other).mean() < 1.0
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        DownloadSettings(image_size=64),  # shrunk while it is decoded
+        DownloadSettings(image_size=200),
+        DownloadSettings(image_size=384),
+        DownloadSettings(resize="no", keep_original_bytes=True),
+    ],
+    ids=["64", "200", "384", "kept"],
+)
+def test_the_hash_is_of_pillows_pixels(settings: DownloadSettings) -> None:
+    pictures = [*photographs()[::3], *(hash_pictures.picture(n) for n in range(0, 500, 11))]
+    ramp = Image.linear_gradient("L").resize((301, 203))
+    both = Image.merge("RGB", (ramp, ramp.rotate(90).resize(ramp.size), ramp.rotate(180)))
+    for how in ({"subsampling": 0}, {"subsampling": 1}, {"progressive": True}, {"quality": 20}):
+        pictures += [encoded(both, "JPEG", **how), encoded(both.convert("CMYK"), "JPEG")]
+        pictures += [encoded(both.convert("L"), "JPEG", quality=60)]
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        pictures.append(encoded(both, "JPEG", exif=exif, **how))
+    for data in pictures:
+        hashed = process(data, settings, phash=True)
+        if isinstance(hashed, Spoiled):  # what is not decoded at all
+            assert hashed == process(data, settings)
+            continue
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's advice on palettes with transparency
+            assert hashed.phash == phash_of_bytes(data)
 
 
 def test_a_one_pixel_picture_is_a_picture():
