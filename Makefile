@@ -29,7 +29,7 @@ check: $(ALL) ## Lint, types, layers, generated docs: what has to be clean befor
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tools/check_text.py
-	$(COG) -r --check --diff docs/*.md
+	$(COG) --check --diff docs/*.md
 
 format: $(ALL) ## Format the code and put the imports in order
 	$(BIN)/ruff check --fix .

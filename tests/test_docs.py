@@ -104,7 +104,7 @@ def test_the_generated_parts_are_current() -> None:
     pages = [str(p) for p in PAGES if "[[[cog" in p.read_text()]
     assert len(pages) >= 7
     done = subprocess.run(
-        [sys.executable, "-m", "cogapp", "-I", "tools", "-r", "--check", *pages],
+        [sys.executable, "-m", "cogapp", "-I", "tools", "--check", *pages],
         cwd=ROOT,
         capture_output=True,
         text=True,
