@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -76,13 +76,19 @@ def _list(as_json: bool) -> None:
     ]
     click.echo(show.table(("column", "dtype", "extra", "meaning"), cells, left=(0, 1, 2, 3)))
     click.echo()
+    for said, columns in _by_what_is_said(rows).items():
+        click.echo(f"{', '.join(columns)}: {said}")
+
+
+def _by_what_is_said(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Model, licence, weights and note, and the columns that this is said of."""
+    found: dict[str, list[str]] = {}
     for row in rows:
-        click.echo(f"{row['column']}: {row['model']}")
-        click.echo(f"  licence {row['licence']}; weights {row['weights'] or 'none'}")
-        if row["note"]:
-            click.echo(f"  {row['note']}")
-        for choice in row.get("suggestions", ()):
-            click.echo(f"  -c {row['family']} {choice}")
+        lines = [row["model"], f"  licence {row['licence']}; weights {row['weights'] or 'none'}"]
+        lines += [f"  {row['note']}"] if row["note"] else []
+        lines += [f"  -c {row['family']} {choice}" for choice in row.get("suggestions", ())]
+        found.setdefault("\n".join(lines), []).append(row["column"])
+    return found
 
 
 def tell(result: ScoreResult) -> None:
