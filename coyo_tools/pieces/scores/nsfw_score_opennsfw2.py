@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from coyo_tools.pieces.scores.base import IMAGE, Sample, Score, ScoreColumn, Setup
+from coyo_tools.pieces.scores.onnx_session import open_session
 from coyo_tools.pieces.scores.weights import HDF5, check_file
 from coyo_tools.pieces.scores.weights_files import OPEN_NSFW
 from coyo_tools.words.errors import WeightsError
@@ -88,16 +89,8 @@ def _keras_network(weights: Path, device: str) -> Callable[[Batch], Batch]:
 
 
 def _onnx_network(weights: Path, device: str) -> Callable[[Batch], Batch]:
-    import onnxruntime
-
-    providers = ["CPUExecutionProvider"]
-    if (
-        device.startswith("cuda")
-        and "CUDAExecutionProvider" in onnxruntime.get_available_providers()
-    ):
-        providers.insert(0, "CUDAExecutionProvider")
     try:
-        session = onnxruntime.InferenceSession(str(weights), providers=providers)
+        session = open_session(weights, device)
         (asked,) = session.get_inputs()
         (given,) = session.get_outputs()
         if list(asked.shape[1:]) != [_SIDE, _SIDE, 3] or given.shape[-1] != 2:
