@@ -122,3 +122,10 @@ def test_every_bound_and_choice_is_enforced(kind: Any, name: str) -> None:
 def test_score_wants_a_column() -> None:
     with pytest.raises(SettingsError, match="no column named; add -c COLUMN"):
         config.ScoreSettings()
+
+
+def test_boxes_stand_for_two_columns() -> None:
+    assert config.ScoreSettings(boxes=True).columns == ("num_faces", "face_boxes")
+    both = config.ScoreSettings(columns=("face_boxes", "width"), boxes=True)
+    assert both.columns == ("face_boxes", "width", "num_faces")
+    assert "boxes" not in as_json(both)  # the columns say it
