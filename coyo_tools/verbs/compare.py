@@ -222,7 +222,7 @@ def _not_set_against(ours: Iterable[str], their_parts: Sequence[OpenPart]) -> li
     """Why a model's own column is not compared with the one of COYO's that it is named after."""
     theirs = {name for part in their_parts for name in part.schema.names}
     return [
-        f"{name} is not compared with {published}: parity is not expected, {why}"
+        f"parity with {published} is not expected of {name}, so they are not compared: {why}"
         for published, why in NOT_RECOMPUTED.items()
         for name in ours
         if published in theirs and name.startswith(f"{published}_")

@@ -210,10 +210,10 @@ def test_another_watermark_model_is_not_set_against_coyos(tmp_path: Path) -> Non
     assert list(found.columns) == ["word_count"]
     (note,) = found.notes
     assert note.startswith(
-        "watermark_score_laion is not compared with watermark_score: parity is not expected"
+        "parity with watermark_score is not expected of watermark_score_laion, so they are not "
     )
     alone = write(tmp_path / "u.parquet", id=[1], watermark_score=[0.1])
-    with pytest.raises(SchemaError, match="parity is not expected"):
+    with pytest.raises(SchemaError, match="parity with watermark_score is not expected"):
         coyo_tools.compare(ours, alone, tmp_path / "none")
 
 

@@ -30,7 +30,7 @@ SCORE = Score(
         ScoreColumn("image_phash", "string", "64-bit DCT hash of the picture, 16 hex digits"),
     ),
     inputs=(IMAGE,),
-    model="imagehash.phash, hash_size 8, highfreq_factor 4",
+    model="imagehash.phash, hash_size 8, highfreq_factor 4, as Pillow 9 to 12.1 give it",
     licence="BSD-2-Clause",
     load=_load,
     exact=True,
