@@ -12,6 +12,7 @@ from typing import Any
 
 from coyo_tools.pieces.scores import (
     aesthetic_score_laion_v2,
+    align_similarity,
     clip_similarity,
     image_phash,
     nsfw_score_gantman,
@@ -22,6 +23,7 @@ from coyo_tools.pieces.scores import (
     num_tokens_gpt,
     size,
     text_length,
+    vit_labels,
     watermark_score_laion,
     word_count,
 )
@@ -45,10 +47,16 @@ SCORES: tuple[Score, ...] = (
     nsfw_score_laion_clip.SCORE,
     num_faces.SCORE,
     watermark_score_laion.SCORE,
+    align_similarity.SCORE,
+    vit_labels.SCORE,
 )
 
 # Columns whose model --model chooses.
-FAMILIES: tuple[Family, ...] = (clip_similarity.FAMILY,)
+FAMILIES: tuple[Family, ...] = (
+    clip_similarity.FAMILY,
+    align_similarity.FAMILY,
+    vit_labels.FAMILY,
+)
 
 # Published columns without a score, and why.
 NOT_RECOMPUTED: Mapping[str, str] = {
