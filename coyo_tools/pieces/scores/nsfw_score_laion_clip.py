@@ -3,7 +3,7 @@
 An AutoKeras model on the normalised ViT-L/14 embedding of the picture. AutoKeras took five of the
 768 numbers for categories: in their place stands how frequent that float16 value was in training
 (1: the most frequent; 0: never seen), found by the number's text with six decimals. So the
-embedding is rounded to float16 first, as the ones that it was trained and run on were.
+embedding is rounded to float16 first: the ones that it was trained on were.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ SCORE = Score(
     load=_load,
     weights=LAION_SAFETY,
     encoder=clip.VIT_L_14,
-    note="not a column of COYO's; LAION ran CLIP in half precision, which moves it a little",
+    note="not a column of COYO's; pictures stored smaller than the original move it a little",
     extra="score",
     packages=("torch", "open_clip"),
     distributions=("open-clip-torch", "torch", "torchvision"),

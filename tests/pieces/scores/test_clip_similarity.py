@@ -17,6 +17,7 @@ from coyo_tools.pieces.scores.clip_similarity import VIT_B_32, VIT_L_14
 from coyo_tools.pieces.scores.lanes import load_lanes
 from coyo_tools.words.errors import WeightsError
 from coyo_tools.words.failures import Failure
+from tests.pieces.scores.odd_pictures import decoded, odd_pictures
 from tests.tars import photographs
 
 torch = pytest.importorskip("torch", reason="needs the score extra")
@@ -103,6 +104,18 @@ def test_a_picture_too_long_to_resize_fails_alone(scorer: Any) -> None:
     found = scorer.prepare(Sample("k", "a line", Image.new("RGB", (1, 5000))))
     assert isinstance(found, Failure)
     assert found.error == "too_many_pixels"
+
+
+def test_odd_pictures_have_a_value_or_a_failure_of_their_own(scorer: Any) -> None:
+    prepared = {
+        name: scorer.prepare(Sample("k", "a caption", decoded(data)))
+        for name, data in odd_pictures()
+    }
+    failed = {name for name, found in prepared.items() if isinstance(found, Failure)}
+    assert failed == {"20000 x 2", "2 x 20000", "40000 x 1"}
+    (values,) = scorer.score([found for name, found in prepared.items() if name not in failed])
+    assert np.isfinite(values).all()
+    assert len(values) == len(prepared) - 3
 
 
 def test_bf16_is_near(scorer: Any, weights: Path, samples: list[Sample]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from coyo_tools.pieces.scores import clip
 from coyo_tools.pieces.scores.archives import read_members
-from coyo_tools.pieces.scores.base import Setup
+from coyo_tools.pieces.scores.base import Sample, Setup
+from coyo_tools.pieces.scores.lanes import load_lanes
 from coyo_tools.pieces.scores.nsfw_score_laion_clip import MEMBERS, SCORE, SafetyHead, read_head
 from coyo_tools.pieces.scores.saved_model import read_tables, read_variables
 from coyo_tools.pieces.scores.weights_files import LAION_SAFETY
@@ -81,6 +84,28 @@ def test_categories_count_where_their_number_is_known(tmp_path: Path) -> None:
     without = SafetyHead(head.mean, head.deviation, head.layers, {40: {}, 440: {}})
     changed = np.abs(head(images) - without(images)) > 1e-6
     assert changed.tolist() == [True, True, False, False, False]
+
+
+def test_it_is_given_the_embedding_that_other_scores_share(tmp_path: Path) -> None:
+    class Given:
+        """An encoder that knows the embedding of a picture by its name."""
+
+        def prepare(self, sample: Sample, *, with_text: bool) -> tuple[Any, Any]:
+            assert not with_text
+            return images[int(sample.key)], None
+
+        def embed_images(self, found: Any) -> Any:
+            return torch.from_numpy(np.stack(found))
+
+    images = embeddings()
+    path = write_safety(tmp_path / "head.zip", safety_arrays(), TABLES)
+    assert SCORE.encoder is clip.VIT_L_14
+    score = replace(SCORE, encoder=replace(clip.VIT_L_14, load=lambda _: Given()))
+    weights = {SCORE.name: path, clip.VIT_L_14.weights.name: path}
+    (lane,) = load_lanes([score], "cpu", "fp32", weights)
+    prepared = [lane.scorer.prepare(Sample(str(n), None, None)) for n in range(len(images))]
+    (found,) = lane.scorer.score(prepared)
+    assert np.array_equal(found, scored(path, images))
 
 
 @given(st.integers(1, 40), st.integers(0, 2**16))
