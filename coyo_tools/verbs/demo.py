@@ -172,12 +172,13 @@ def _server(port: int) -> Iterator[DemoServer]:
 
 
 def score_columns() -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The columns that can be scored here and now, and a line on those that cannot."""
+    """The published columns that can be scored here and now, and a line on those that cannot."""
     from coyo_tools.pieces.scores import SCORES
     from coyo_tools.pieces.scores.base import weights_of
     from coyo_tools.pieces.scores.weights_cache import at_hand
+    from coyo_tools.words.schema import COYO
 
-    models = [score for score in SCORES if weights_of([score])]
+    models = [s for s in SCORES if weights_of([s]) and any(c.name in COYO for c in s.columns)]
     ready = [
         score
         for score in models

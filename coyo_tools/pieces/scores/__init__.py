@@ -177,7 +177,7 @@ def markdown_families() -> str:
     for family in FAMILIES:
         stems = ", ".join(f"`{stem}`" for stem in family.columns)
         choices = "<br>".join(f"`{choice.text}`" for choice in family.suggestions)
-        lines.append(f"| {stems} | {family.like.model} | {choices} |")
+        lines.append(f"| {stems} | {family.model} | {choices} |")
     return "\n".join(lines) + "\n"
 
 

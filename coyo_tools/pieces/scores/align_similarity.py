@@ -111,4 +111,10 @@ def declare(choice: Choice) -> Score:
     )
 
 
-FAMILY = Family(columns=(_STEM,), like=SCORE, declare=declare, suggestions=(Choice(MODEL),))
+FAMILY = Family(
+    columns=(_STEM,),
+    like=SCORE,
+    model="any ALIGN of the hub: OWNER/NAME[@REVISION]",
+    declare=declare,
+    suggestions=(),  # none other is known
+)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from coyo_tools.pieces.scores.base import Encoder, Sample, Setup, Weights
+from coyo_tools.pieces.scores.hub_models import faults_named, silence
 from coyo_tools.pieces.scores.weights import load_tensors
 from coyo_tools.pieces.scores.weights_files import CLIP_VIT_B_32, CLIP_VIT_L_14
 from coyo_tools.words.errors import SettingsError, WeightsError
@@ -86,12 +87,13 @@ def tokenizer_of(architecture: str, folder: Path | None) -> Callable[[Sequence[s
     if folder is None:
         return cast("Callable[[Sequence[str]], Any]", open_clip.get_tokenizer(architecture))
     text = open_clip.get_model_config(architecture)["text_cfg"]
-    made = open_clip.tokenizer.HFTokenizer(
-        str(folder),
-        context_length=text.get("context_length", open_clip.tokenizer.DEFAULT_CONTEXT_LENGTH),
-        tokenizer_mode=text.get("tokenizer_mode"),
-        **text.get("tokenizer_kwargs", {}),
-    )
+    with faults_named(folder), silence():
+        made = open_clip.tokenizer.HFTokenizer(
+            str(folder),
+            context_length=text.get("context_length", open_clip.tokenizer.DEFAULT_CONTEXT_LENGTH),
+            tokenizer_mode=text.get("tokenizer_mode"),
+            **text.get("tokenizer_kwargs", {}),
+        )
     one_at_a_time = threading.Lock()  # it keeps its settings for padding in itself
 
     def tokenize(texts: Sequence[str]) -> Any:

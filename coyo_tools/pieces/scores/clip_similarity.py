@@ -93,6 +93,7 @@ def _named(column: str) -> Choice | None:
 FAMILY = Family(
     columns=(_STEM,),
     like=_ANY,
+    model=_ANY.model,
     declare=declare,
     named=_named,
     needs_model=True,

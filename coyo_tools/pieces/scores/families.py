@@ -37,12 +37,14 @@ class Family:
 
     columns: their stems, as `-c` takes them; a chosen model's are `column_name(stem, choice)`.
     like: the score of the model that is taken where none is chosen, or, with `needs_model`, what
-    all of them have in common. declare: the score of a choice, with a column for each stem; raises
-    SettingsError with the nearest names. named: the choice that a column's full name tells.
+    all of them have in common. model: which models there are, in words. declare: the score of a
+    choice, with a column for each stem; raises SettingsError with the nearest names. named: the
+    choice that a column's full name tells.
     """
 
     columns: tuple[str, ...]
     like: Score
+    model: str
     declare: Callable[[Choice], Score]
     suggestions: tuple[Choice, ...]
     named: Callable[[str], Choice | None] = no_name
@@ -63,7 +65,8 @@ class Family:
         return [
             row
             | {"column": stem + flags, "family": stem, "suggestions": choices}
-            | {"weights": "those of the model"}
+            | {"model": self.model, "weights": "those of the model"}
+            | {"licence": "as the weights' publisher says"}
             for stem, row in zip(self.columns, self.like.as_json(), strict=True)
         ]
 

@@ -66,7 +66,7 @@ def load_model(kind: str, folder: Path) -> Any:
         )
     file = next(folder / name for name in FILES if (folder / name).is_file())
     check_file(file, (SAFETENSORS, TORCH))
-    with _faults_named(folder), _silence():
+    with faults_named(folder), silence():
         model, said = built.from_pretrained(
             folder,
             local_files_only=True,
@@ -94,7 +94,7 @@ def load_image_processor(folder: Path) -> Any:
     """How the model wants its pictures: an image processor of transformers. Raises WeightsError."""
     from transformers import AutoImageProcessor
 
-    with _faults_named(folder), _silence():
+    with faults_named(folder), silence():
         made: Any = AutoImageProcessor
         return made.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
@@ -107,7 +107,7 @@ class CaptionTokenizer:
 
         self._tokens = tokens
         self._one_at_a_time = threading.Lock()  # it keeps its settings for padding in itself
-        with _faults_named(folder), _silence():
+        with faults_named(folder), silence():
             self._made = AutoTokenizer.from_pretrained(
                 folder, local_files_only=True, trust_remote_code=False
             )
@@ -146,7 +146,8 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def _faults_named(folder: Path) -> Iterator[None]:
+def faults_named(folder: Path) -> Iterator[None]:
+    """Turn whatever loading from the folder raises into one sentence."""
     try:
         yield
     except Exception as error:  # transformers and its readers raise anything on a broken folder
@@ -157,7 +158,7 @@ def _faults_named(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _silence() -> Iterator[None]:
+def silence() -> Iterator[None]:
     """transformers draws a bar and lists what it found; what is wrong is told in a sentence."""
     from transformers.utils import logging as untyped
 

@@ -86,6 +86,10 @@ def declare(choice: Choice) -> Score:
 FAMILY = Family(
     columns=_STEMS,
     like=SCORE,
+    model="any ViT of the hub that has labels: OWNER/NAME[@REVISION]",
     declare=declare,
-    suggestions=(Choice(MODEL), Choice("google/vit-base-patch16-224")),
+    suggestions=(
+        Choice("kakaobrain/vit-large-patch16-512"),
+        Choice("google/vit-base-patch16-224"),
+    ),
 )

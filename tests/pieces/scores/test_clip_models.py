@@ -103,6 +103,15 @@ def test_weights_of_another_model_are_named(made: Made, tmp_path: Path) -> None:
         load_lanes([score], "cpu", "fp32", files)
 
 
+def test_a_broken_tokenizer_is_named(made: Made, tmp_path: Path) -> None:
+    if made.tokenizer is None:
+        pytest.skip("its tokenizer is open_clip's own")
+    (tmp_path / "tokenizer.json").write_text("{}")
+    files = {n: tmp_path if n.startswith("tokenizer_") else p for n, p in made.files.items()}
+    with pytest.raises(WeightsError, match=f"{tmp_path.name}: cannot be loaded"):
+        load_lanes([declare(made.choice)], "cpu", "fp32", files)
+
+
 def test_every_model_that_open_clip_lists_is_declared() -> None:
     names = set()
     for model, tag in open_clip.list_pretrained():

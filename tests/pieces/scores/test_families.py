@@ -13,7 +13,7 @@ from coyo_tools.words.errors import SettingsError
 def family(*stems: str, takes_pretrained: bool = False) -> Family:
     columns = tuple(ScoreColumn(stem, "float32", "m") for stem in stems)
     like = Score(stems[0], columns, (IMAGE,), "model", "MIT", lambda _: None)  # type: ignore[arg-type,return-value]
-    return Family(stems, like, lambda _: like, (), takes_pretrained=takes_pretrained)
+    return Family(stems, like, "any", lambda _: like, (), takes_pretrained=takes_pretrained)
 
 
 CLIP, LABELS = family("clip", takes_pretrained=True), family("labels", "probs")
