@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import coyo_tools
+from coyo_tools.cli import main
 from coyo_tools.pieces.scores.clip_similarity import declare
 from coyo_tools.verbs import score as verb
 from coyo_tools.words.config import ScoreSettings
@@ -196,6 +198,34 @@ def test_several_encoders_have_folders_of_their_own(
     one = asked(tmp_path / "emb", clip)
     coyo_tools.score(shards, tmp_path / "one", one, overwrite=True)
     assert (tmp_path / "emb" / "img_emb" / "img_emb_00000.npy").exists()
+
+
+def test_they_may_be_remote(clip: Made, shards: Path, tmp_path: Path) -> None:
+    import fsspec
+
+    memory = fsspec.filesystem("memory")
+    remote = "memory://emb"
+    settings = replace(asked(None, clip), embeddings=remote)
+    coyo_tools.score(shards, tmp_path / "out", settings)
+    coyo_tools.score(shards, tmp_path / "local", asked(tmp_path / "emb", clip))
+    for name in files(tmp_path / "emb"):
+        assert memory.cat_file(f"/emb/{name}") == (tmp_path / "emb" / name).read_bytes()
+    assert coyo_tools.score(shards, tmp_path / "out", settings).rows_now == 0
+    memory.rm("/emb", recursive=True)
+
+
+def test_the_command_says_what_it_kept(
+    clip: Made, shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = declare(clip.choice).name
+    flags = ("--model", clip.choice.model, "--pretrained", clip.choice.pretrained)
+    folders = ("-o", str(tmp_path / "out"), "--embeddings", str(tmp_path / "emb"))
+    weights = ("--weights", f"{name}={clip.weights}")
+    with pytest.raises(SystemExit) as end:
+        main(["score", str(shards), "-c", "clip_similarity", *flags, *weights, *folders])
+    assert end.value.code in (0, None)
+    said = f"embeddings of {name}: 6 rows of 64 numbers, 3 without picture or caption left out: "
+    assert said + str(tmp_path / "emb") in capsys.readouterr().out.splitlines()
 
 
 def test_no_encoder_no_embeddings(shards: Path, tmp_path: Path) -> None:
