@@ -27,6 +27,7 @@ _SUPPORT = 3.0  # of the Lanczos window, in output px
 _DOUBT = 1e-6  # in units of a weight's last place
 _GROUP = 8  # output columns that are computed together: they read only a part of a row
 _FLOAT32_FROM = 640  # px; below, looking for values in doubt takes longer than it saves
+_ABSOLUTE = 1.4  # more than the sizes of a column's weights add up to, from that width on
 _BAND = 1 << 19  # bytes of a picture that are floats at a time, which a core's cache holds
 _PRODUCT = 1 << 18  # multiplications; BLAS runs larger products in threads of its own
 
@@ -110,33 +111,30 @@ def _exactly(pixels: Array, rows: Array, group: _Group) -> Array:
     return np.asarray(np.floor(found + 0.5))
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=512)  # of about 50 kB
 def _table(width: int) -> _Table:
     import numpy as np
 
-    weights = _weights(width)
     kind = np.float64 if width < _FLOAT32_FROM else np.float32
+    weights = _weights(width)
     groups = []
     for first in range(0, SIDE, _GROUP):
-        part = weights[:, first : first + _GROUP]
-        used = np.flatnonzero(part.any(axis=1))
-        start, stop = int(used[0]), int(used[-1]) + 1
-        part = np.ascontiguousarray(part[start:stop], kind)
-        groups.append(_Group(slice(first, first + _GROUP), start, stop, part))
-    return _Table(groups, 0.0 if kind is np.float64 else _error(weights))
+        columns = slice(first, first + _GROUP)
+        start = min(at for at, _ in weights[columns])
+        stop = max(at + len(column) for at, column in weights[columns])
+        part = np.zeros((stop - start, _GROUP), kind)
+        for place, (at, column) in enumerate(weights[columns]):
+            part[at - start : at - start + len(column), place] = column
+        groups.append(_Group(columns, start, stop, part))
+    # A sum of n products in float32, in any order: (n + 1) roundings of half an ulp each.
+    terms = max(len(column) for _, column in weights)
+    error = 0.0 if kind is np.float64 else (terms + 1) * 2.0**-24 * 255 * _ABSOLUTE
+    return _Table(groups, error)
 
 
-def _error(weights: Array) -> float:
-    """Of a sum of n products in float32, in any order: (n + 1) roundings of half an ulp each."""
-    import numpy as np
-
-    terms = int(np.count_nonzero(weights, axis=0).max())
-    largest = 255 * float(np.abs(weights).sum(axis=0).max())
-    return (terms + 1) * 2.0**-24 * largest * 1.01
-
-
-def _weights(width: int) -> Array:
-    """Pillow's fixed-point Lanczos weights, over 2^22: float64 (width, 32).
+def _weights(width: int) -> list[tuple[int, Array]]:
+    """Pillow's fixed-point Lanczos weights, over 2^22: for each of the 32 output columns the first
+    input column and the weights from there on.
 
     precompute_coeffs and normalize_coeffs_8bpc for the left half, which the right half mirrors.
     The sine errs by 1e-8 of a weight's unit at most; where that, or the mirroring, could move a
@@ -153,11 +151,10 @@ def _weights(width: int) -> Array:
     if (np.abs(values - fixed) > 0.5 - _DOUBT).any():
         return _weights_one_by_one(width)
     fixed /= 1 << _FRACTION_BITS
-    found = np.zeros((width, SIDE))
-    for column, (start, stop) in enumerate(zip(starts.tolist(), stops.tolist(), strict=True)):
-        found[start:stop, column] = fixed[column, : stop - start]
-    found[:, SIDE // 2 :] = found[::-1, SIDE // 2 - 1 :: -1]
-    return found
+    ends = list(zip(starts.tolist(), stops.tolist(), strict=True))
+    left = [(start, row[: stop - start]) for (start, stop), row in zip(ends, fixed, strict=True)]
+    right = [(width - start - len(row), row[::-1]) for start, row in reversed(left)]
+    return left + right
 
 
 def _lanczos_of(x: Array) -> Array:
@@ -190,21 +187,21 @@ def _windows(width: int) -> tuple[Array, Array, Array]:
     return starts, stops, centres
 
 
-def _weights_one_by_one(width: int) -> Array:
+def _weights_one_by_one(width: int) -> list[tuple[int, Array]]:
     """The same, operation by operation as Pillow does it."""
     import numpy as np
 
     inverse = 1.0 / _scale(width)
-    found = np.zeros((width, SIDE))
-    for column, (start, stop, centre) in enumerate(zip(*_windows(width), strict=True)):
-        values = [_lanczos((x - float(centre) + 0.5) * inverse) for x in range(start, stop)]
+    found = []
+    for start, stop, centre in zip(*(each.tolist() for each in _windows(width)), strict=True):
+        values = [_lanczos((x - centre + 0.5) * inverse) for x in range(start, stop)]
         total = 0.0
         for value in values:
             total += value
-        for x, value in enumerate(values, start):
-            fixed = value / total * (1 << _FRACTION_BITS)
-            found[x, column] = int(fixed - 0.5 if fixed < 0 else fixed + 0.5)
-    return found / (1 << _FRACTION_BITS)
+        scaled = [value / total * (1 << _FRACTION_BITS) for value in values]
+        fixed = [int(each - 0.5 if each < 0 else each + 0.5) for each in scaled]
+        found.append((start, np.array(fixed) / (1 << _FRACTION_BITS)))
+    return found
 
 
 def _lanczos(x: float) -> float:

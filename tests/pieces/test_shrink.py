@@ -81,10 +81,24 @@ def test_weights_are_pillows_own(width: int) -> None:
         assert np.array_equal(module._rows(pixels), rows_of_pillow(pixels))
 
 
+def dense(weights: list[tuple[int, np.ndarray]], width: int) -> np.ndarray:
+    found = np.zeros((32, width))
+    for row, (start, column) in zip(found, weights, strict=True):
+        row[start : start + len(column)] = column
+    return found
+
+
 @given(st.integers(1, 6000))
 @settings(max_examples=300, deadline=None)
 def test_half_of_the_weights_and_numpys_sine_give_pillows(width: int) -> None:
-    assert np.array_equal(module._weights(width), module._weights_one_by_one(width))
+    found = dense(module._weights(width), width)
+    assert np.array_equal(found, dense(module._weights_one_by_one(width), width))
+
+
+@given(st.integers(module._FLOAT32_FROM, 20_000))
+@settings(max_examples=100, deadline=None)
+def test_the_bound_of_the_error_knows_the_weights(width: int) -> None:
+    assert max(np.abs(column).sum() for _, column in module._weights(width)) < 1.37
 
 
 def test_weights_in_doubt_are_computed_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
