@@ -23,8 +23,11 @@ _KEPT_BYTES = 1 << 26
 _kept = threading.local()
 
 
-def decode(data: bytes) -> Image.Image | Failure:
+def decode(data: bytes, least_side: int | None = None) -> Image.Image | Failure:
     """The picture as Pillow opens it: first frame, its own mode, no EXIF rotation; or why not.
+
+    least_side: a JPEG may come at a half, a quarter or an eighth of its size as long as both
+    sides keep so many px; its pixels are then not those of the whole picture shrunk.
 
     Pictures of more pixels than Pillow calls a decompression bomb (about 179 million) fail
     with `too_many_pixels` before they are decoded.
@@ -34,7 +37,7 @@ def decode(data: bytes) -> Image.Image | Failure:
     if not data:
         return Failure("empty", "no bytes")
     try:
-        image = open_picture(data)
+        image = open_picture(data, least_side)
     except UnidentifiedImageError:
         return Failure("not_an_image", "no format Pillow knows")
     except Image.DecompressionBombError as error:
@@ -46,7 +49,7 @@ def decode(data: bytes) -> Image.Image | Failure:
     return without_palette_alpha(image)
 
 
-def open_picture(data: bytes) -> Image.Image:
+def open_picture(data: bytes, least_side: int | None = None) -> Image.Image:
     """The picture with Pillow's pixels, decoded; plain JPEGs by simplejpeg, which is faster.
 
     Raises what Pillow raises where it does not open or decode.
@@ -54,6 +57,8 @@ def open_picture(data: bytes) -> Image.Image:
     from PIL import Image
 
     image: Image.Image = Image.open(io.BytesIO(data))
+    if least_side is not None and min(image.size) >= 2 * least_side:
+        image.draft(None, (least_side, least_side))
     pixels = jpeg_pixels(data, image)
     if pixels is not None:
         return Image.frombytes("RGB", image.size, pixels, "raw", "RGBX")

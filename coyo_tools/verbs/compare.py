@@ -215,6 +215,11 @@ def _notes(manifest: Manifest | None) -> list[str]:
         )
     if manifest.settings.get("precision", "fp32") != "fp32":
         notes.append(f"CLIP ran in {manifest.settings['precision']}")
+    for name, apart in manifest.result.get("precision_difference", {}).items():
+        notes.append(
+            f"{name} differs from fp32, full decoding and Pillow's resizing by {apart['mean']:.2g} "
+            f"in the mean of the first {apart['rows']} rows, {apart['largest']:.2g} at most"
+        )
     return notes
 
 

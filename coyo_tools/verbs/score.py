@@ -6,12 +6,11 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from coyo_tools.machinery import engine
 from coyo_tools.machinery.manifest import (
     Manifest,
     Run,
@@ -24,17 +23,18 @@ from coyo_tools.pieces.dataset_objects import is_dataset
 from coyo_tools.pieces.scores import choose, weights_cache
 from coyo_tools.pieces.scores.base import Score, Weights, weights_of
 from coyo_tools.pieces.scores.embeddings import kept_of
-from coyo_tools.pieces.shard_reader import Shard, find_shards
-from coyo_tools.pieces.source import SourceLike, find
+from coyo_tools.pieces.shard_reader import find_shards
+from coyo_tools.pieces.source import Part, SourceLike, find, open_part
 from coyo_tools.stages.embeddings import EmbeddingsPlace
 from coyo_tools.stages.score import Scored, ScoreWork, Unit, output_name
+from coyo_tools.stages.score_difference import from_metadata
 from coyo_tools.verbs.score_embeddings import Keeping, keeping
+from coyo_tools.verbs.score_running import compute
 from coyo_tools.verbs.score_tally import Tally
 from coyo_tools.words.config import ScoreSettings, as_json
 from coyo_tools.words.errors import SettingsError, SourceError
-from coyo_tools.words.progress import Listener, Progress, silent
+from coyo_tools.words.progress import Listener, silent
 
-_SMALL_BYTES = 64_000_000  # of input that is scored before a process has started
 _DEVICE = re.compile(r"auto|cpu|cuda|cuda:\d+")
 
 
@@ -54,7 +54,11 @@ class ScoreResult:
 
     seconds_by_column: of all threads and workers, by what they were spent on: "decode", and the
     columns, those together that share a model's embedding. embeddings: their folder; embedded: by
-    encoder `rows`, `left_out` (without picture or caption) and `dimensions`.
+    encoder `rows`, `left_out` (without picture or caption) and `dimensions`. batch_sizes: of the
+    scores that have a model, found or given, and halved where the device's memory ended; {} where
+    nothing was left. precision_difference: by column of a model the `mean` and `largest` absolute
+    difference from float32, full decoding and Pillow's resizing in the first `rows`; {} where that
+    was the way.
     """
 
     out: str
@@ -68,6 +72,8 @@ class ScoreResult:
     seconds_by_column: Mapping[str, float] = field(default_factory=dict)
     embeddings: str | None = None
     embedded: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    batch_sizes: Mapping[str, int] = field(default_factory=dict)
+    precision_difference: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @property
     def rows_per_s(self) -> float | None:
@@ -105,6 +111,7 @@ def score(
     overrides = overrides_of(settings.weights, scores)
     if settings.embeddings is not None:
         kept_of(scores)  # so that it is said before anything is fetched
+    _check_scaled(settings, scores)
     found = _units(input, settings, scores)
     weights = {n: _weights(w, overrides.get(n), progress) for n, w in weights_of(scores).items()}
     folder, said, versions = folder_at(out), _identity(settings, weights), _versions(scores)
@@ -115,9 +122,10 @@ def score(
     ):
         now = Scored(0)
         if not run.done or (kept and not kept.run.done):
-            work = _work(folder, settings, weights, kept.place if kept else None)
+            place = kept.place if kept else None
+            work = _work(folder, settings, weights, found.units, place)
             left = _left(found.units, folder, kept)
-            now = _compute(work, devices, settings, left, len(found.units), progress)
+            now = compute(work, devices, settings.workers, left, len(found.units), progress)
             _note_seconds(run, now)
         if not run.done:
             _finish(run, folder, found, chosen.columns)
@@ -128,7 +136,10 @@ def score(
 
 
 def _note_seconds(run: Run, now: Scored) -> None:
-    run.also = lambda: {"seconds_by_column": now.seconds}
+    run.also = lambda: {
+        "seconds_by_column": now.seconds,
+        "batch_sizes": now.batch_sizes,
+    }
 
 
 def _left(units: Sequence[Unit], folder: Folder, kept: Keeping | None) -> list[Unit]:
@@ -139,6 +150,18 @@ def _left(units: Sequence[Unit], folder: Folder, kept: Keeping | None) -> list[U
 
 def _stem(unit: Unit) -> str:
     return output_name(unit).removesuffix(".parquet")
+
+
+def _check_scaled(settings: ScoreSettings, scores: Sequence[Score]) -> None:
+    if not settings.scaled_decoding:
+        return
+    for score in scores:
+        if score.needs_image and score.encoder is None:
+            raise SettingsError(
+                f"{score.columns[0].name} wants every pixel",
+                where="--scaled-decoding",
+                todo="compute it in a run of its own, into another folder",
+            )
 
 
 def devices_of(setting: str) -> list[str]:
@@ -242,6 +265,7 @@ def _work(
     folder: Folder,
     settings: ScoreSettings,
     weights: Mapping[str, _File],
+    units: Sequence[Unit],
     embeddings: EmbeddingsPlace | None,
 ) -> ScoreWork:
     return ScoreWork(
@@ -249,85 +273,16 @@ def _work(
         columns=settings.columns,
         weights={name: str(file.path) for name, file in weights.items()},
         precision=settings.precision,
-        batch_size=settings.batch_size,
+        batch_size=settings.batch_size if isinstance(settings.batch_size, int) else None,
+        resize_on_device=settings.resize_on_device,
+        scaled_decoding=settings.scaled_decoding,
+        compiled=settings.compile,
         schema=settings.schema,
         model=settings.model,
         pretrained=settings.pretrained,
         embeddings=embeddings,
+        measured=output_name(units[0]) if settings.shortcuts and units else "",
     )
-
-
-def _compute(
-    work: ScoreWork,
-    devices: Sequence[str],
-    settings: ScoreSettings,
-    left: Sequence[Unit],
-    units: int,
-    progress: Listener,
-) -> Scored:
-    """Score the units that are left of so many; what this run did."""
-    teller = _Teller(progress, units, units - len(left), "shards")
-    cores = settings.workers or engine.cores()
-    total = Scored(0)
-    for unit, scored in _run(work, devices, cores, left, teller.rows):
-        teller.unit(unit)
-        total += scored
-    return total
-
-
-def _run(
-    work: ScoreWork,
-    devices: Sequence[str],
-    cores: int,
-    units: Sequence[Unit],
-    on_event: Callable[[Any], None],
-) -> Iterator[tuple[Unit, Scored]]:
-    """A worker a device where models run; else as many processes as cores and units allow."""
-    if not units:
-        return
-    if any(s.uses_device for s in choose(work.columns, work.model, work.pretrained).scores):
-        threads = max(1, cores // len(devices))
-        works = [replace(work, device=device, threads=threads) for device in devices]
-        yield from engine.run_each(works, units, on_event=on_event)
-        return
-    small = sum(unit.bytes for unit in units) < _SMALL_BYTES
-    processes = 1 if small else min(cores, len(units))
-    light = replace(work, threads=max(1, cores // processes))
-    processes = 0 if processes == 1 else processes
-    yield from engine.run(light, units, processes=processes, on_event=on_event)
-
-
-class _Teller:
-    """Turns what workers say into progress."""
-
-    def __init__(self, progress: Listener, total: int, done: int, unit: str) -> None:
-        self._progress, self._total, self._done, self._unit = progress, total, done, unit
-        self._rows = 0
-        self._started = time.monotonic()
-
-    def rows(self, number: int) -> None:
-        """A batch is done."""
-        self._rows += number
-        self._tell()
-
-    def unit(self, unit: Unit) -> None:
-        """A shard is done."""
-        self._unit = "shards" if isinstance(unit, Shard) else "parts"
-        self._done += 1
-        self._tell()
-
-    def _tell(self) -> None:
-        rate = self._rows / max(time.monotonic() - self._started, 1e-9)
-        self._progress(
-            Progress(
-                "score",
-                self._done,
-                self._total,
-                self._unit,
-                f"{self._rows:,} rows, {rate:,.1f}/s",
-                {"rows": self._rows},
-            )
-        )
 
 
 def _finish(run: Run, folder: Folder, found: _Found, columns: Sequence[str]) -> None:
@@ -337,7 +292,17 @@ def _finish(run: Run, folder: Folder, found: _Found, columns: Sequence[str]) -> 
         for name in names:
             tally.take(folder.url_of(name), name)
         result = tally.result() | ({"pictures": found.pictures} if found.pictures else {})
+        if said := _difference(folder, names):
+            result["precision_difference"] = said
         run.finish(result, names, digest_of_ids(tally.runs()))
+
+
+def _difference(folder: Folder, names: Sequence[str]) -> dict[str, Any]:
+    """What the first file keeps of it."""
+    if not names:
+        return {}
+    first = open_part(Part(folder.url_of(names[0]), names[0], 0), "coyo")
+    return from_metadata(first.metadata.metadata)
 
 
 def _result(
@@ -360,4 +325,6 @@ def _result(
         seconds_by_column=now.seconds,
         embeddings=kept.run.folder.url if kept else None,
         embedded=kept.run.manifest.result["encoders"] if kept else {},
+        batch_sizes=now.batch_sizes,
+        precision_difference=result.get("precision_difference", {}),
     )

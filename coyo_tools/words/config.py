@@ -228,7 +228,23 @@ class ScoreSettings:
         affects_result=False,  # of the scores; the folder has a manifest of its own
     )
     precision: str = option(
-        "fp32", "Arithmetic of the CLIP models.", choices=("fp32", "fp16", "bf16")
+        "fp32",
+        "Arithmetic of the CLIP models. How far others are from fp32 is measured and said.",
+        choices=("fp32", "fp16", "bf16"),
+    )
+    resize_on_device: bool = option(
+        False,
+        "Shrink pictures for CLIP models where these run, not with Pillow as open_clip does.",
+    )
+    scaled_decoding: bool = option(
+        False,
+        "Decode JPEGs at a half, a quarter or an eighth where that leaves twice the side that the "
+        "CLIP model sees. For columns of CLIP models alone.",
+    )
+    compile: bool = option(
+        False,
+        "Compile CLIP models (torch.compile): slower to start; floats may move in the last digits.",
+        affects_result=False,
     )
     schema: str = schema_option()
     device: str = option(
@@ -237,10 +253,13 @@ class ScoreSettings:
         "cuda:0,cuda:1 with a worker each.",
         affects_result=False,
     )
-    batch_size: int = option(
-        32,
-        "Pictures a model sees at once. Like the device it may move floats in the last digits.",
+    batch_size: str | int = option(
+        "auto",
+        "Pictures a model sees at once, halved where the device's memory ends. auto: as many as a "
+        "GPU's memory holds, up to 256; 8 on a CPU, where each core has a batch of its own. Like "
+        "the device it may move floats in the last digits.",
         minimum=1,
+        metavar="N|auto",
         affects_result=False,
     )
     workers: int | None = option(
@@ -250,7 +269,13 @@ class ScoreSettings:
         affects_result=False,
     )
 
+    @property
+    def shortcuts(self) -> bool:
+        """Whether values may differ from those of float32, full decoding and Pillow's resizing."""
+        return self.precision != "fp32" or self.resize_on_device or self.scaled_decoding
+
     def __post_init__(self) -> None:
+        object.__setattr__(self, "batch_size", _batch_size(self.batch_size))
         check_ranges(self)
         if self.boxes:
             object.__setattr__(self, "columns", (*self.columns, "num_faces", "face_boxes"))
@@ -259,6 +284,15 @@ class ScoreSettings:
                 "no column named", where="score", todo="add -c COLUMN; `coyo score --list` has them"
             )
         object.__setattr__(self, "columns", tuple(dict.fromkeys(self.columns)))
+
+
+def _batch_size(value: str | int) -> str | int:
+    """`auto` or a number. Raises SettingsError."""
+    if isinstance(value, int) or value == "auto":
+        return value
+    if not value.strip().isdecimal():
+        raise SettingsError(f"{value!r} is neither auto nor a number", where="--batch-size")
+    return int(value)
 
 
 @documented

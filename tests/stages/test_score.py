@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pyarrow as pa
@@ -14,7 +11,10 @@ import pytest
 from coyo_tools.pieces.scores.base import IMAGE, TEXT, Sample, Score, ScoreColumn
 from coyo_tools.pieces.scores.lanes import Lane
 from coyo_tools.stages import score as stage
-from coyo_tools.words.errors import EngineError, SettingsError
+from coyo_tools.stages import score_table
+from coyo_tools.stages.batch_size import BatchSizes
+from coyo_tools.stages.crew import Crew
+from coyo_tools.words.errors import SettingsError
 from coyo_tools.words.failures import Failure
 
 
@@ -36,7 +36,7 @@ class Recorder:
         return ([f"scored {key}" for key in prepared],)
 
 
-def panel_of(scorer: Any, batch_size: int, inputs: tuple[str, ...] = (TEXT,)) -> stage.Panel:
+def panel_of(scorer: Any, batch_size: int, inputs: tuple[str, ...] = (IMAGE,)) -> score_table.Panel:
     declared = Score(
         name="test",
         columns=(ScoreColumn("test", "string", "a test"),),
@@ -46,14 +46,17 @@ def panel_of(scorer: Any, batch_size: int, inputs: tuple[str, ...] = (TEXT,)) ->
         load=lambda _: scorer,
         exact=True,
     )
-    return stage.Panel([Lane((declared,), scorer)], ("test",), batch_size)
+    lanes = [Lane((declared,), scorer)]
+    return score_table.Panel(lanes, ("test",), BatchSizes(batch_size))
 
 
-def gathered(panel: stage.Panel, keys: Sequence[str]) -> pa.Table:
-    found = stage.Gathered(panel)
-    for number, key in enumerate(keys):
-        found.add(panel.prepare(stage.Row(key, number, "caption")))
-    return found.table()
+def gathered(panel: score_table.Panel, keys: Sequence[str], threads: int = 1) -> pa.Table:
+    with Crew(threads, None) as crew:
+        found = score_table.Gathered(panel, crew)
+        for number, key in enumerate(keys):
+            found.add(panel.prepare(score_table.Row(key, number, "caption")))
+        found.end()
+        return found.table()
 
 
 def test_batches_are_full_but_the_last_and_values_stay_in_their_rows() -> None:
@@ -89,53 +92,7 @@ def test_rows_without_a_value_and_failed_rows_take_no_place_in_a_batch() -> None
 
 def test_an_error_that_no_picture_explains_is_raised() -> None:
     with pytest.raises(ValueError, match="a bug"):
-        gathered(panel_of(Recorder({"a": ValueError("a bug")}), 2), ["a"])
-
-
-def test_a_device_out_of_memory_says_what_to_do() -> None:
-    class OutOfMemoryError(RuntimeError):
-        """As torch.cuda.OutOfMemoryError is called."""
-
-    class Greedy(Recorder):
-        def score(self, prepared: Sequence[str]) -> Sequence[Any]:
-            raise OutOfMemoryError("CUDA out of memory")
-
-    with pytest.raises(EngineError, match="smaller --batch-size"):
-        gathered(panel_of(Greedy(), 1), ["a"])
-
-
-def test_results_come_in_order_and_few_are_in_hand() -> None:
-    in_hand, most = 0, 0
-    lock = threading.Lock()
-
-    def items() -> Any:
-        nonlocal in_hand, most
-        for number in range(60):
-            with lock:
-                in_hand += 1
-                most = max(most, in_hand)
-            yield number
-
-    def slow(number: int) -> int:
-        time.sleep(0.002 * (number % 3))
-        return number
-
-    with ThreadPoolExecutor(4) as pool:
-        for expected, found in enumerate(stage.in_order(pool, slow, items(), ahead=7)):
-            assert found == expected
-            with lock:
-                in_hand -= 1
-    assert most <= 8
-
-
-def test_an_error_in_a_thread_is_the_callers() -> None:
-    def fails(number: int) -> int:
-        if number == 3:
-            raise LookupError("three")
-        return number
-
-    with ThreadPoolExecutor(2) as pool, pytest.raises(LookupError, match="three"):
-        list(stage.in_order(pool, fails, range(10), ahead=4))
+        gathered(panel_of(Recorder({"a": ValueError("a bug")}), 2, (TEXT,)), ["a"])
 
 
 def test_devices() -> None:

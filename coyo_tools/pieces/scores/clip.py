@@ -12,7 +12,7 @@ from coyo_tools.pieces.scores.base import Encoder, Sample, Setup, Weights
 from coyo_tools.pieces.scores.hub_models import faults_named, silence
 from coyo_tools.pieces.scores.weights import load_tensors
 from coyo_tools.pieces.scores.weights_files import CLIP_VIT_B_32, CLIP_VIT_L_14
-from coyo_tools.words.errors import SettingsError, WeightsError
+from coyo_tools.words.errors import EngineError, SettingsError, WeightsError
 from coyo_tools.words.failures import Failure
 
 _POSITIONS = "visual.positional_embedding"
@@ -46,38 +46,110 @@ class ClipEncoder:
         self._model = build_model(model, setup.weights, setup.precision, tower).to(setup.device)
         self._dtype = open_clip.get_input_dtype(setup.precision)
         size = self._model.visual.image_size
-        self._side = max(size) if isinstance(size, tuple | list) else size
+        self.side_px: int = max(size) if isinstance(size, tuple | list) else size
         cfg = PreprocessCfg(size=size, **dict(model.preprocessing))
         self._shortest = cfg.resize_mode == "shortest"
-        self._preprocess = image_transform_v2(cfg, is_train=False)
+        # The last two, from bytes to floats, are done a batch at once, where the model runs.
+        *self._cut, _, self._normalize = image_transform_v2(cfg, is_train=False).transforms
         self._tokenize = tokenizer_of(model.architecture, setup.tokenizer)
+        self._resize_on_device = setup.resize_on_device
+        if setup.compiled:
+            self._compile()
 
     def prepare(self, sample: Sample, *, with_text: bool) -> tuple[Any, Any] | Failure:
-        """The picture as a float32 tensor (3, side, side), the caption as token numbers."""
+        """The picture as a uint8 tensor (side, side, 3), the caption as token numbers.
+
+        The picture is whole where it is to be resized on the device.
+        """
+        import numpy as np
+        import torch
+
         assert sample.image is not None
-        width, height = sample.image.size
-        resized = self._side**2 * max(width, height) / min(width, height)
+        image: Any = sample.image
+        width, height = image.size
+        resized = self.side_px**2 * max(width, height) / min(width, height)
         if self._shortest and resized > _MAX_RESIZED_PIXELS:
             return Failure("too_many_pixels", f"{width} x {height} px is too long to resize")
+        for step in self._cut[-1:] if self._resize_on_device else self._cut:
+            image = step(image)
         tokens = None
         if with_text and sample.caption is not None:
             tokens = self._tokenize([sample.caption])[0]
-        return self._preprocess(sample.image), tokens
+        return torch.from_numpy(np.array(image)), tokens
 
     def embed_images(self, images: Sequence[Any]) -> Any:
-        """Float32 (n, d), not normalised."""
+        """Float32 (n, d), not normalised. images: as `prepare` gives them."""
         import torch
 
         with torch.inference_mode():
-            batch = torch.stack(list(images)).to(self._device, self._dtype)
-            return self._model.encode_image(batch).float()
+            if self._resize_on_device:
+                batch = torch.stack([self._resized(self._on_device(image)) for image in images])
+            else:
+                batch = self._on_device(torch.stack(list(images)))
+            return self._model.encode_image(self.normalized(batch).to(self._dtype)).float()
+
+    def _resized(self, image: Any) -> Any:
+        """uint8 (height, width, 3) as (side, side, 3), by torch's own bicubic filter."""
+        image = image.permute(2, 0, 1)
+        for step in self._cut[:-1]:
+            image = step(image)
+        return image.permute(1, 2, 0)
+
+    def _compile(self) -> None:
+        """Raise EngineError where torch.compile does not work."""
+        import torch
+
+        self._model.visual.compile()
+        trial = torch.zeros(2, self.side_px, self.side_px, 3, dtype=torch.uint8)
+        try:
+            self.embed_images(list(trial))
+        except Exception as error:  # of dynamo, inductor or a compiler
+            line = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+            raise EngineError(
+                f"torch.compile does not work here: {line}", where="--compile", todo="leave it out"
+            ) from error
+
+    def normalized(self, batch: Any) -> Any:
+        """uint8 (n, side, side, 3) as float32 (n, 3, side, side), bit for bit as open_clip's."""
+        import torch
+
+        channels_first = batch.permute(0, 3, 1, 2).contiguous()
+        return self._normalize(channels_first.to(torch.float32).div_(255))
 
     def embed_texts(self, texts: Sequence[Any]) -> Any:
         """Float32 (n, d), not normalised."""
         import torch
 
         with torch.inference_mode():
-            return self._model.encode_text(torch.stack(list(texts)).to(self._device)).float()
+            return encode_texts(self._model, torch.stack(list(texts)), self._on_device).float()
+
+    def _on_device(self, batch: Any) -> Any:
+        if self._device == "cpu":
+            return batch
+        return batch.pin_memory().to(self._device, non_blocking=True)
+
+
+def encode_texts(model: Any, tokens: Any, on_device: Callable[[Any], Any]) -> Any:
+    """`model.encode_text` of the tokens, without what follows the end of the longest caption.
+
+    A token sees only those before it, and the embedding is taken at the end of the text, which is
+    the largest token number: what pads captions to 77 changes nothing, and is most of the work.
+    tokens: int64 (n, 77) on the CPU. Other text towers than CLIP's get all of them.
+    """
+    import open_clip
+    import torch
+
+    plain = type(model) is open_clip.CLIP and model.text_pool_type == "argmax"
+    if not plain or model.attn_mask is None or isinstance(model.text_projection, torch.nn.Module):
+        return model.encode_text(on_device(tokens))
+    length = int(tokens.argmax(dim=-1).max()) + 1
+    ends = on_device(tokens.argmax(dim=-1))
+    dtype = model.transformer.get_cast_dtype()
+    x = model.token_embedding(on_device(tokens[:, :length].contiguous())).to(dtype)
+    x = x + model.positional_embedding[:length].to(dtype)
+    x = model.transformer(x, attn_mask=model.attn_mask[:length, :length])
+    x = model.ln_final(x)[torch.arange(len(x), device=x.device), ends]
+    return x @ model.text_projection
 
 
 def tokenizer_of(architecture: str, folder: Path | None) -> Callable[[Sequence[str]], Any]:

@@ -45,15 +45,26 @@ class Lane:
         """Whether any of the scores looks at the picture."""
         return any(score.needs_image for score in self.scores)
 
+    @property
+    def uses_device(self) -> bool:
+        """Whether a model runs in it."""
+        return any(score.uses_device for score in self.scores)
+
 
 def load_lanes(
-    scores: Sequence[Score], device: str, precision: str, weights: Mapping[str, Path]
+    scores: Sequence[Score],
+    device: str,
+    precision: str,
+    weights: Mapping[str, Path],
+    *,
+    compiled: bool = False,
+    resize_on_device: bool = False,
 ) -> list[Lane]:
     """Load the scores. weights: local files by their names in `weights_of`."""
 
     def setup(wanted: Weights | None, tokenizer: Weights | None = None) -> Setup:
-        files = (weights[each.name] if each else None for each in (wanted, tokenizer))
-        return Setup(device, precision, *files)
+        file, words = (weights[each.name] if each else None for each in (wanted, tokenizer))
+        return Setup(device, precision, file, words, compiled, resize_on_device)
 
     together: dict[object, list[Score]] = {}
     for score in scores:
@@ -77,6 +88,7 @@ class Encoded:
     ) -> None:
         self._encoder, self._scores, self._heads = encoder, scores, heads
         self._with_text = [TEXT in score.inputs for score in scores]
+        self.side_px: int | None = getattr(encoder, "side_px", None)
 
     def prepare(self, sample: Sample) -> tuple[Any, Any] | Failure | None:
         """Picture and caption, ready; None where every score wants a caption and there is none."""

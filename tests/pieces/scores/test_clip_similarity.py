@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,15 @@ pytestmark = [
 ]
 
 CAPTIONS = ["a photograph of a cat", "two birds", "words " * 200, "", "Ünïcödé 🙂", "a cat"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_core() -> Iterator[None]:
+    """Several threads are much slower where others use the cores too."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -92,8 +102,23 @@ def test_preprocessing_is_open_clips_own(scorer: Any, samples: list[Sample]) -> 
     _, _, preprocess = open_clip.create_model_and_transforms("ViT-B-32", force_quick_gelu=True)
     for sample, data in zip(samples, photographs(), strict=False):
         image, tokens = scorer.prepare(sample)
-        assert torch.equal(image, preprocess(Image.open(io.BytesIO(data))))
+        (normalized,) = scorer._encoder.normalized(image.unsqueeze(0))
+        assert torch.equal(normalized, preprocess(Image.open(io.BytesIO(data))))
         assert torch.equal(tokens, open_clip.tokenize([sample.caption])[0])
+
+
+def test_captions_are_embedded_without_their_padding(scorer: Any) -> None:
+    model = scorer._encoder._model
+    seen: list[int] = []
+    model.transformer.register_forward_pre_hook(lambda _, given: seen.append(given[0].shape[1]))
+    for captions in (CAPTIONS, CAPTIONS[:2], [""]):
+        tokens = open_clip.tokenize(captions)
+        with torch.inference_mode():
+            found = scorer._encoder.embed_texts(list(tokens))
+            expected = model.encode_text(tokens)
+        assert (found - expected).abs().max() < 1e-5
+        assert torch.nn.functional.cosine_similarity(found, expected).min() > 1 - 1e-6
+    assert seen == [77, 77, 7, 77, 2, 77]
 
 
 def test_no_caption_gives_no_value(scorer: Any, samples: list[Sample]) -> None:

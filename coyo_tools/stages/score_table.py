@@ -1,0 +1,203 @@
+"""The rows of one unit of `score` on their way: prepared one by one, scored in batches, a table.
+
+Which rows make a batch depends on the unit and the batch size alone, never on the threads.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from coyo_tools.pieces.decoding import decode
+from coyo_tools.pieces.scores.base import Sample
+from coyo_tools.pieces.scores.embeddings import Kept
+from coyo_tools.pieces.scores.lanes import Lane
+from coyo_tools.stages.batch_size import BatchSizes
+from coyo_tools.stages.crew import Crew
+from coyo_tools.stages.embeddings import EmbeddedRow
+from coyo_tools.words.failures import Failure
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class Clock:
+    """Adds up seconds by name, from any thread."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[str, float] = {}
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def timed(self, name: str) -> Iterator[None]:
+        """Add the time the block takes."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            spent = time.perf_counter() - started
+            with self._lock:
+                self._seconds[name] = self._seconds.get(name, 0.0) + spent
+
+    def take(self) -> dict[str, float]:
+        """The sums since the last call."""
+        with self._lock:
+            taken, self._seconds = self._seconds, {}
+        return {name: round(seconds, 6) for name, seconds in taken.items()}
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is known of one row before it is scored.
+
+    picture: encoded; None in metadata. facts: KEY.json of a shard.
+    """
+
+    key: str | None
+    id: int | None
+    caption: str | None
+    picture: bytes | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A row made ready: for each lane what its model wants, None, or why there is nothing."""
+
+    row: Row
+    ready: tuple[Any, ...]
+    failure: Failure | None
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The loaded scores of one worker, and the columns that were asked for, in their order."""
+
+    lanes: Sequence[Lane]
+    columns: tuple[str, ...]
+    sizes: BatchSizes
+    kept: Sequence[Kept] = ()  # encoders whose embeddings are kept
+    clock: Clock = field(default_factory=Clock)
+    least_side: int | None = None  # px that decoding has to leave; None: all
+
+    @property
+    def needs_image(self) -> bool:
+        """Whether any score looks at the picture."""
+        return any(lane.needs_image for lane in self.lanes)
+
+    def schema(self) -> pa.Schema:
+        """id, key, the columns asked for, error."""
+        import pyarrow as pa
+
+        kinds = {c.name: c.arrow_type() for lane in self.lanes for c in lane.columns}
+        asked = [pa.field(name, kinds[name]) for name in self.columns]
+        ends = pa.field("id", pa.int64()), pa.field("key", pa.string())
+        return pa.schema([*ends, *asked, pa.field("error", pa.string())])
+
+    def prepare(self, row: Row) -> Prepared:
+        """Decode the picture once and preprocess it for every score. Runs in a thread."""
+        image: Any = None
+        if self.needs_image and row.picture is not None:
+            with self.clock.timed("decode"):
+                image = decode(row.picture, self.least_side)
+        failure = image if isinstance(image, Failure) else None
+        sample = Sample(row.key or "", row.caption, None if failure else image, row.facts)
+        ready = []
+        for lane in self.lanes:
+            with self.clock.timed(lane.label):
+                found = failure if lane.needs_image and failure else _prepare(lane, sample)
+            failure = failure or (found if isinstance(found, Failure) else None)
+            ready.append(None if isinstance(found, Failure) else found)
+        if self.kept:
+            return Prepared(replace(row, picture=None), tuple(ready), failure)
+        return Prepared(Row(row.key, row.id, None), tuple(ready), failure)
+
+
+def _prepare(lane: Lane, sample: Sample) -> Any:
+    try:
+        return lane.scorer.prepare(sample)
+    except (OSError, ValueError) as error:
+        if not lane.needs_image:
+            raise
+        # Decoded, yet of a kind that cannot be converted.
+        return Failure("corrupt_image", f"{type(error).__name__}: {error}"[:200])
+
+
+class Gathered:
+    """The rows of one table and their values, filled in as the crew ends batch after batch."""
+
+    def __init__(self, panel: Panel, crew: Crew) -> None:
+        self._panel, self._crew = panel, crew
+        self._rows: list[Row] = []
+        self._errors: list[str | None] = []
+        names = [c.name for lane in panel.lanes for c in lane.columns]
+        self._values: dict[str, list[Any]] = {name: [] for name in names}
+        self._pending: list[list[tuple[int, Any]]] = [[] for _ in panel.lanes]
+        self._under_way: deque[Future[None]] = deque()
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def add(self, prepared: Prepared) -> None:
+        """Take a row; full batches are given to the crew. Raises what an earlier one raised."""
+        number = len(self._rows)
+        self._rows.append(prepared.row)
+        self._errors.append(prepared.failure.error if prepared.failure else None)
+        for values in self._values.values():
+            values.append(None)
+        for index, ready in enumerate(prepared.ready):
+            if ready is not None:
+                self._pending[index].append((number, ready))
+                if len(self._pending[index]) >= self._panel.sizes.of(self._panel.lanes[index]):
+                    self._give(index)
+
+    def end(self) -> None:
+        """There are no more rows: give the last batches away too."""
+        for index in range(len(self._pending)):
+            self._give(index)
+
+    def _give(self, index: int) -> None:
+        batch, self._pending[index] = self._pending[index], []
+        while self._under_way and self._under_way[0].done():
+            self._under_way.popleft().result()
+        if batch:
+            self._under_way.append(self._crew.give(self._run, self._panel.lanes[index], batch))
+
+    def _run(self, lane: Lane, batch: Sequence[tuple[int, Any]]) -> None:
+        """Score a batch and put the values into their rows. Runs in a thread."""
+        with self._panel.clock.timed(lane.label):
+            found = self._panel.sizes.score(lane, [ready for _, ready in batch])
+        for column, values in zip(lane.columns, found, strict=True):
+            into = self._values[column.name]
+            for (number, _), value in zip(batch, values, strict=True):
+                into[number] = value
+
+    def table(self) -> pa.Table:
+        """Everything taken, after `end`; waits for the batches under way."""
+        import pyarrow as pa
+
+        while self._under_way:
+            self._under_way.popleft().result()
+        schema = self._panel.schema()
+        known: dict[str, list[Any]] = {
+            "id": [row.id for row in self._rows],
+            "key": [row.key for row in self._rows],
+            "error": self._errors,
+        }
+        columns = known | self._values
+        return pa.table([pa.array(columns[f.name], f.type) for f in schema], schema=schema)
+
+    def embedded(self) -> tuple[list[EmbeddedRow], dict[str, tuple[list[Any], list[Any]]]]:
+        """The rows and, by encoder, the vectors of pictures and captions, after `table`."""
+        rows = [EmbeddedRow(r.key, r.id, r.caption, r.facts.get("url")) for r in self._rows]
+        vectors = {}
+        for each in self._panel.kept:
+            image, text = each.columns
+            vectors[each.name] = self._values[image], self._values[text]
+        return rows, vectors

@@ -1,0 +1,29 @@
+"""What shortcuts do to values: figures, and where they are kept."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+
+from coyo_tools.stages.score_difference import as_metadata, differences, from_metadata
+
+
+def test_the_mean_and_the_largest_of_rows_with_both_values() -> None:
+    found = pa.table({"a": [0.5, None, 1.0, 9.0], "n": [1, 2, 3, 4], "t": list("abcd")})
+    exact = pa.table({"a": [0.25, 1.0, 1.5], "n": [1, 2, 5], "t": list("abz")})
+    assert differences(found, exact) == {"a": {"mean": 0.375, "largest": 0.5, "rows": 2}}
+
+
+def test_no_value_says_nothing() -> None:
+    empty = pa.table({"a": pa.array([None, None], pa.float32())})
+    assert differences(empty, empty) == {}
+
+
+@pytest.mark.parametrize("said", [{}, {"a": {"mean": 0.375, "largest": 0.5, "rows": 2}}])
+def test_it_is_kept_in_the_metadata_of_a_file(said: dict[str, dict[str, float]]) -> None:
+    kept = {name.encode(): text.encode() for name, text in as_metadata(said).items()}
+    assert from_metadata(kept) == said
+
+
+def test_files_without_it() -> None:
+    assert from_metadata(None) == from_metadata({b"other": b"x"}) == {}
