@@ -109,16 +109,20 @@ def _text(result: ScoreResult) -> str:
         spent = (f"{n} {show.seconds(s)}" for n, s in result.seconds_by_column.items())
         lines.append(f"time of all threads: {'; '.join(spent)}")
     lines += (_kept(result, encoder, kept) for encoder, kept in result.embedded.items())
-    for name, apart in result.precision_difference.items():
-        lines.append(
-            f"{name}: mean {apart['mean']:.2g}, largest {apart['largest']:.2g} from fp32 in the "
-            f"first {_many(int(apart['rows']), 'row')}"
-        )
-    if result.batch_sizes:
-        sizes = (f"{name} {size}" for name, size in result.batch_sizes.items())
-        lines.append(f"batches of: {'; '.join(sizes)}")
+    lines += _of_the_model(result)
     lines.append(_ending(result))
     return "\n".join(lines)
+
+
+def _of_the_model(result: ScoreResult) -> list[str]:
+    """What shortcuts changed, and how many pictures a model saw at once."""
+    lines = [
+        f"{name}: mean {apart['mean']:.2g}, largest {apart['largest']:.2g} from fp32 in the first "
+        f"{_many(int(apart['rows']), 'row')}"
+        for name, apart in result.precision_difference.items()
+    ]
+    sizes = "; ".join(f"{name} {size}" for name, size in result.batch_sizes.items())
+    return [*lines, f"batches of: {sizes}"] if sizes else lines
 
 
 def _kept(result: ScoreResult, encoder: str, kept: Mapping[str, Any]) -> str:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from coyo_tools.cli import main
+from coyo_tools.cli import main, score
 from coyo_tools.pieces.scores import SCORES
+from coyo_tools.verbs.score import ScoreResult
 from tests.tars import picture, sample, write_shards, write_tar
 
 BY_COLUMN = [c.name for score in SCORES for c in score.columns]
@@ -45,6 +46,16 @@ def test_scoring_prints_a_table_and_the_next_command(
     _, out, _ = run(capsys, "score", tmp_path / "s", "-o", tmp_path / "o", *columns)
     assert "was complete already" in out
     assert "time of" not in out
+
+
+def test_what_shortcuts_changed_and_the_batches_are_said() -> None:
+    apart = {"clip": {"mean": 0.000123, "largest": 0.0341, "rows": 32}}
+    made = ScoreResult(
+        "o", "s", 1, 2, {}, (), 2, 1.0, batch_sizes={"clip": 8}, precision_difference=apart
+    )
+    lines = score._text(made).splitlines()
+    assert "clip: mean 0.00012, largest 0.034 from fp32 in the first 32 rows" in lines
+    assert "batches of: clip 8" in lines
 
 
 def test_json_is_one_document(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -259,9 +259,13 @@ def test_the_scores_own_run_is_quoted(tmp_path: Path) -> None:
         "score",
         {"precision": "fp16"},
         [],
-        result={"pictures": {"resize": "keep_ratio", "image_size": 256}},
+        result={
+            "pictures": {"resize": "keep_ratio", "image_size": 256},
+            "precision_difference": {"clip": {"mean": 0.00012, "largest": 0.0031, "rows": 32}},
+        },
     )
-    resized, half = _notes(run)
+    resized, half, apart = _notes(run)
     assert "resized to 256 px (keep_ratio)" in resized
     assert "fp16" in half
+    assert "by 0.00012 in the mean of the first 32 rows, 0.0031 at most" in apart
     assert _notes(None) == []
