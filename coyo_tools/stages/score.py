@@ -121,6 +121,8 @@ class ScoreWork:
             yield from _ended(ending, wait_for=len(ending))
 
     def _panel(self, scores: Sequence[Score], columns: tuple[str, ...], device: str) -> Panel:
+        if device != "cpu":
+            keep_float32_whole()
         found = {name: Path(path) for name, path in self.weights.items()}
         lanes = load_lanes(
             scores,
@@ -226,6 +228,14 @@ def pick_device(name: str) -> str:
             todo="choose another, or cpu",
         )
     return f"cuda:{index}"
+
+
+def keep_float32_whole() -> None:
+    """Let fp32 on a GPU be float32: torch computes convolutions in TF32 there, of 10 bits."""
+    import torch
+
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
 
 
 def _read(shard: Shard, gathered: Gathered, panel: Panel, crew: Crew) -> Iterator[int]:

@@ -104,6 +104,20 @@ def test_devices() -> None:
         stage.pick_device("cuda:99")
 
 
+def test_float32_is_float32_on_a_gpu_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No GPU is needed to see which arithmetic torch is told to use there."""
+    import torch
+
+    for backend in (torch.backends.cudnn, torch.backends.cuda.matmul):
+        monkeypatch.setattr(backend, "allow_tf32", True)
+    work = stage.ScoreWork("out", (), device="cuda:0", batch_size=1)
+    work._panel([], (), "cpu")
+    assert torch.backends.cudnn.allow_tf32
+    work._panel([], (), "cuda:0")
+    assert not torch.backends.cudnn.allow_tf32
+    assert not torch.backends.cuda.matmul.allow_tf32
+
+
 def test_output_names() -> None:
     from coyo_tools.pieces.shard_reader import Shard
     from coyo_tools.pieces.source import Part
