@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -104,18 +104,27 @@ def test_devices() -> None:
         stage.pick_device("cuda:99")
 
 
-def test_float32_is_float32_on_a_gpu_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No GPU is needed to see which arithmetic torch is told to use there."""
+@pytest.fixture
+def tf32() -> Iterator[list[Any]]:
+    """Where torch is told whether to use it, switched on; afterwards as it was."""
     import torch
 
-    for backend in (torch.backends.cudnn, torch.backends.cuda.matmul):
-        monkeypatch.setattr(backend, "allow_tf32", True)
+    switches: list[Any] = [torch.backends.cudnn, torch.backends.cuda.matmul]
+    before = [switch.allow_tf32 for switch in switches]
+    for switch in switches:
+        switch.allow_tf32 = True
+    yield switches
+    for switch, was in zip(switches, before, strict=True):
+        switch.allow_tf32 = was
+
+
+def test_float32_is_float32_on_a_gpu_too(tf32: list[Any]) -> None:
+    """No GPU is needed to see which arithmetic torch is told to use there."""
     work = stage.ScoreWork("out", (), device="cuda:0", batch_size=1)
     work._panel([], (), "cpu")
-    assert torch.backends.cudnn.allow_tf32
+    assert [switch.allow_tf32 for switch in tf32] == [True, True]
     work._panel([], (), "cuda:0")
-    assert not torch.backends.cudnn.allow_tf32
-    assert not torch.backends.cuda.matmul.allow_tf32
+    assert [switch.allow_tf32 for switch in tf32] == [False, False]
 
 
 def test_output_names() -> None:
