@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from coyo_tools.machinery import engine
 from tests.metadata import cut, nasty, small_bites, write_parts
 
 
@@ -20,3 +23,14 @@ def in_small_bites():
     """For `pytestmark = pytest.mark.usefixtures(...)`: several bites a part."""
     with small_bites():
         yield
+
+
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`score` with its models here: small ones are in the libraries' registries of this process
+    alone."""
+
+    def here(works: Any, units: Any, on_event: Any) -> Any:
+        return works[0](iter(units), on_event)
+
+    monkeypatch.setattr(engine, "run_each", here)

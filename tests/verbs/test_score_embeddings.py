@@ -15,7 +15,6 @@ import pytest
 
 import coyo_tools
 from coyo_tools.cli import main
-from coyo_tools.machinery import engine
 from coyo_tools.pieces.scores.clip_similarity import declare
 from coyo_tools.words.config import ScoreSettings
 from coyo_tools.words.errors import SettingsConflict, SettingsError
@@ -25,18 +24,11 @@ from tests.tars import FIRST_ID, sample, write_tar
 
 torch = pytest.importorskip("torch", reason="needs the score extra")
 pytest.importorskip("open_clip", reason="needs the score extra")
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's and open_clip's own
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # torch's and open_clip's own
+    pytest.mark.usefixtures("in_this_process"),
+]
 DATACOMP, DFN = KINDS[:2]
-
-
-@pytest.fixture(autouse=True)
-def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A small model is in open_clip's registry of this process alone."""
-
-    def here(works: Any, units: Any, on_event: Any) -> Any:
-        return works[0](iter(units), on_event)
-
-    monkeypatch.setattr(engine, "run_each", here)
 
 
 @pytest.fixture(scope="module")

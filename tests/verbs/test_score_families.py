@@ -12,7 +12,6 @@ import pyarrow.parquet as pq
 import pytest
 
 import coyo_tools
-from coyo_tools.machinery import engine
 from coyo_tools.pieces.scores import weights_cache
 from coyo_tools.pieces.scores.base import weights_of
 from coyo_tools.pieces.scores.clip_similarity import declare
@@ -24,18 +23,11 @@ from tests.servers.models import ModelHub
 from tests.tars import sample, write_tar
 
 pytest.importorskip("open_clip", reason="needs the score extra")
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's and open_clip's own
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # torch's and open_clip's own
+    pytest.mark.usefixtures("in_this_process"),
+]
 (SIGLIP,) = (kind for kind in KINDS if kind.model == "ViT-B-16-SigLIP")
-
-
-@pytest.fixture(autouse=True)
-def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A small model is in open_clip's registry of this process alone."""
-
-    def here(works: Any, units: Any, on_event: Any) -> Any:
-        return works[0](iter(units), on_event)
-
-    monkeypatch.setattr(engine, "run_each", here)
 
 
 @pytest.fixture(scope="module")
