@@ -103,6 +103,7 @@ def test_the_layout_and_what_is_in_it(clip: Made, shards: Path, tmp_path: Path) 
         "url": "http://host/3.jpg",
     }
     assert [row["id"] - FIRST_ID for row in rows] == [0, 3]
+    assert set(result.seconds_by_column) == {"decode", name}
     counted = {"rows": 6, "left_out": 3, "dimensions": 64}
     assert result.embedded == {name: counted}
     manifest = json.loads((tmp_path / "emb" / "manifest.json").read_text())

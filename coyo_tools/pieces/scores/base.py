@@ -176,7 +176,8 @@ class Score:
     inputs: of IMAGE, TEXT, ROW. load: gives a Scorer, or a Head where there is an encoder. weights:
     its own, None where the encoder's are all. exact: the values are those COYO published, where
     picture and caption are unchanged. note: why they may differ, where they may. extra: of
-    pyproject.toml; packages: what of it is imported, by import name.
+    pyproject.toml; packages: what of it is imported, by import name. written: whether the columns
+    are the scores' own; those of embeddings go elsewhere.
     """
 
     name: str
@@ -192,6 +193,7 @@ class Score:
     extra: str | None = None
     packages: tuple[str, ...] = ()
     distributions: tuple[str, ...] = field(default=())  # whose versions go into the manifest
+    written: bool = True
 
     @property
     def needs_image(self) -> bool:

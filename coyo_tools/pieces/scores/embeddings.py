@@ -59,6 +59,7 @@ def _score(encoder: Encoder) -> Score:
         load=_load,
         encoder=encoder,
         extra="score",
+        written=False,
     )
 
 

@@ -37,8 +37,9 @@ class Lane:
 
     @cached_property
     def label(self) -> str:
-        """The names of its columns."""
-        return ", ".join(column.name for column in self.columns)
+        """The names of its columns that are written."""
+        written = (score.columns for score in self.scores if score.written)
+        return ", ".join(column.name for column in chain.from_iterable(written))
 
     @property
     def needs_image(self) -> bool:
