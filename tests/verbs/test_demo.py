@@ -1,6 +1,7 @@
 import json
 import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,16 @@ from coyo_tools.verbs.demo import DemoResult, DemoStep, demo
 from coyo_tools.words.errors import FolderBusy, SettingsError, StorageError
 
 STEPS = ["filter", "download", "score", "compare", "report"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """As on a machine where none were fetched: the demo scores what is at hand."""
+    empty = str(tmp_path_factory.mktemp("nothing"))
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("COYO_CACHE", "HF_HOME", "OPENNSFW2_HOME"):
+            patch.setenv(name, empty)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +49,6 @@ def test_every_step_is_told_with_the_line_a_user_would_type(ran: Any) -> None:
     assert [step.command for step in told] == STEPS
     assert list(result.steps) == told
     assert all(step.line.startswith(f"coyo {step.command} {folder}/") for step in told)
-    assert result.seconds < 30
     assert result.report == f"{folder}/report.html"
 
 
@@ -178,10 +188,7 @@ def test_the_command_prints_what_a_user_would_see(
     assert [step["command"] for step in document["steps"]] == STEPS
 
 
-def test_models_whose_weights_are_absent_are_named_in_one_line(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("HF_HOME", str(tmp_path))
+def test_models_whose_weights_are_absent_are_named_in_one_line() -> None:
     columns, notes = demo_module.score_columns()
     assert columns[:2] == ("image_phash", "text_length")
     for note in notes:
