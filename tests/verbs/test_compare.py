@@ -217,6 +217,14 @@ def test_another_watermark_model_is_not_set_against_coyos(tmp_path: Path) -> Non
         coyo_tools.compare(ours, alone, tmp_path / "none")
 
 
+def test_columns_named_like_the_caption_are_compared_without_a_word(tmp_path: Path) -> None:
+    row = {"id": [1], "text_length": [12], "text": ["twelve chars"], "url": ["http://a.example/"]}
+    ours = write(tmp_path / "s.parquet", id=[1], text_length=[12], url_depth=[2])
+    found = coyo_tools.compare(ours, write(tmp_path / "t.parquet", **row), tmp_path / "out")
+    assert list(found.columns) == ["text_length"]
+    assert list(found.notes) == []
+
+
 def test_columns_without_parity_say_so(tmp_path: Path) -> None:
     ours = write(tmp_path / "s.parquet", id=[1], num_faces=pa.array([3], pa.int32()))
     theirs = write(tmp_path / "t.parquet", id=[1], num_faces=pa.array([2], pa.int32()))
