@@ -12,8 +12,7 @@ from coyo_tools.machinery.manifest import Manifest
 from coyo_tools.machinery.storage import is_remote
 from coyo_tools.pieces.dataset_objects import SCHEME
 from coyo_tools.pieces.report.figures import count, size
-from coyo_tools.pieces.scores import score_of
-from coyo_tools.words.schema import COYO
+from coyo_tools.pieces.scores import meaning_of
 
 PICTURE = "histograms.png"
 # Part of the name of every file that Kakao Brain published, and so of the parts made of them.
@@ -228,21 +227,11 @@ def _funnel(result: Mapping[str, Any]) -> str:
 
 
 def _columns(said: Published) -> str:
-    rows = [(f"`{name}`", dtype, _meaning(name)) for name, dtype in said.columns]
+    rows = [(f"`{name}`", dtype, meaning_of(name)) for name, dtype in said.columns]
     drawn = ""
     if said.drawn:
         drawn = f"\n\n![Histograms of {', '.join(said.drawn)}]({PICTURE})"
     return f"## Columns\n\n{_table(('column', 'type', 'meaning'), rows)}{drawn}"
-
-
-def _meaning(name: str) -> str:
-    score = score_of(name)
-    columns = score.columns if score else ()
-    return (
-        COYO[name].meaning
-        if name in COYO
-        else "".join(c.meaning for c in columns if c.name == name)
-    )
 
 
 def _license(said: Published) -> str:

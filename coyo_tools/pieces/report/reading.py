@@ -31,6 +31,7 @@ from coyo_tools.pieces.report.views import (
     ShardsView,
     Side,
 )
+from coyo_tools.pieces.scores import meaning_of
 from coyo_tools.pieces.source import OpenPart, Part, find, open_part
 from coyo_tools.words.errors import CorruptFile
 from coyo_tools.words.failures import SUCCESS
@@ -62,7 +63,6 @@ def column_view(
 ) -> ColumnView:
     """One column of several samples. sides: (kind, label, sample)."""
     values = [read.columns[name] for _, _, read in sides]
-    meaning = COYO[name].meaning if name in COYO else ""
     drawn = histogram(values, [mark.at for mark in marks])
     if len(sides) > 1:
         _, label, read = sides[0]
@@ -74,7 +74,7 @@ def column_view(
         Side(kind, label, summarize(read.columns[name], read.nulls[name]))
         for kind, label, read in sides
     )
-    return ColumnView(name, meaning, described, drawn, tuple(marks))
+    return ColumnView(name, meaning_of(name), described, drawn, tuple(marks))
 
 
 def _with_share(mark: Mark, read: Sample, name: str, side: str) -> Mark:

@@ -30,7 +30,8 @@ from coyo_tools.pieces.scores import (
 from coyo_tools.pieces.scores.base import Score
 from coyo_tools.pieces.scores.families import Choice, Family, choices_of, column_name
 from coyo_tools.pieces.scores.plugins import plugins
-from coyo_tools.words.errors import MissingExtra, SettingsError, nearest
+from coyo_tools.words.errors import MissingExtra, PluginError, SettingsError, nearest
+from coyo_tools.words.schema import COYO
 
 SCORES: tuple[Score, ...] = (
     image_phash.SCORE,
@@ -83,6 +84,17 @@ def score_of(column: str) -> Score | None:
     """
     known = next((s for s in known_scores() if any(c.name == column for c in s.columns)), None)
     return known or next(filter(None, (f.described(column) for f in FAMILIES)), None)
+
+
+def meaning_of(column: str) -> str:
+    """What a column says, in a few words: COYO's or a score's; "" where neither is known."""
+    if column in COYO:
+        return COYO[column].meaning
+    try:
+        score = score_of(column)
+    except PluginError:  # a name is no less right without a word on it
+        return ""
+    return next((c.meaning for c in score.columns if c.name == column), "") if score else ""
 
 
 @dataclass(frozen=True)

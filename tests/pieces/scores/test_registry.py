@@ -12,6 +12,7 @@ from coyo_tools.pieces.scores import (
     NOT_RECOMPUTED,
     SCORES,
     markdown_table,
+    meaning_of,
     scores_of,
 )
 from coyo_tools.pieces.scores.base import IMAGE, ROW, TEXT, Score, ScoreColumn
@@ -100,3 +101,10 @@ def test_a_list_of_values_is_a_column_too() -> None:
     )
     assert ScoreColumn("labels", "list<string>", "m").arrow_type() == pa.list_(pa.string())
     assert ScoreColumn("size", "int32", "m").arrow_type() == pa.int32()
+
+
+def test_what_a_column_means_is_known_by_its_name() -> None:
+    assert meaning_of("num_faces") == COYO["num_faces"].meaning
+    assert meaning_of("nsfw_gantman_sexy") == "probability of the class sexy"
+    assert "open_clip" in meaning_of("clip_similarity_vit_b_16_dfn2b")
+    assert meaning_of("brightness") == ""
