@@ -66,6 +66,7 @@ def small_bites(rows: int = 150) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for stage in (filter_stage, overlap_stage, select_stage):
             patch.setattr(stage, "bites", lambda part, **named: bites(part, rows, **named))
+        patch.setattr(filter_stage, "_ENOUGH", rows)
         yield
 
 

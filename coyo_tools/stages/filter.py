@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from coyo_tools.machinery.storage import Folder, is_remote
-from coyo_tools.pieces.bites import Served, bites, reading, schema_of, serve
+from coyo_tools.pieces.bites import BITE_ROWS, Served, bites, reading, schema_of, serve
 from coyo_tools.pieces.funnel import Counts, columns_after, tests_of
 from coyo_tools.pieces.judging import Judge, Stopped
 from coyo_tools.pieces.prune import ruled_out
@@ -37,6 +37,10 @@ if TYPE_CHECKING:
 __all__ = ["Filter", "Filtered", "Hooks", "Stopped", "filter_part", "filtered_before"]
 
 METADATA_KEY = "coyo.filter"
+# Of the rows judged so far. Where no more pass, two parts at once take no more memory than one of
+# which a third does: 360 MB at most against 390, with row groups of 650,000.
+_FEW = 0.1
+_ENOUGH = BITE_ROWS  # rows, to tell by
 
 
 @dataclass(frozen=True)
@@ -65,12 +69,13 @@ class Filtered:
 class Hooks:
     """What is heard from a part on its way, in any thread.
 
-    on_rows: how many more rows have been judged. on_judged: every row has been, and what is left is
-    to decode and write the last of them. stopped: whether to give up, by raising Stopped.
+    on_rows: how many more rows have been judged. on_room: another part may be begun beside this
+    one, as every row has been judged, and what is left is to decode and write the last of them; or
+    as so few pass that two take little memory. stopped: whether to give up, by raising Stopped.
     """
 
     on_rows: Callable[[int], None] = lambda _: None
-    on_judged: Callable[[], None] = lambda: None
+    on_room: Callable[[], None] = lambda: None
     stopped: Callable[[], bool] = lambda: False
 
 
@@ -236,8 +241,10 @@ class _Query:
 
     def _heard(self, rows: int) -> None:
         self._hooks.on_rows(rows)
-        if self.counts.rows == self._part.rows:
-            self._hooks.on_judged()
+        counts = self.counts
+        few = counts.rows >= _ENOUGH and counts.kept <= _FEW * counts.rows
+        if few or counts.rows == self._part.rows:
+            self._hooks.on_room()
 
     def _changed(self, what: str) -> CorruptFile:
         return CorruptFile(

@@ -272,7 +272,8 @@ class _Work:
     """Filters several parts at once, in threads: polars works outside the GIL.
 
     Another part is begun when all rows of an earlier one have been judged, while the last of them
-    are decoded and written: that keeps the cores busy for little more memory than one part takes.
+    are decoded and written; or at once, where few rows pass. That keeps the cores busy for little
+    more memory than one part takes.
     """
 
     def __init__(
@@ -285,7 +286,7 @@ class _Work:
         self, units: Iterator[OpenPart], emit: engine.Emit
     ) -> Iterable[tuple[OpenPart, Filtered]]:
         running: dict[Future[Filtered], OpenPart] = {}
-        free = threading.Semaphore(self._workers)  # of parts whose rows are being judged
+        free = threading.Semaphore(self._workers)  # of parts that leave no room for another
         with ThreadPoolExecutor(2 * self._workers) as pool:
             try:
                 for part in units:
@@ -297,12 +298,12 @@ class _Work:
             finally:
                 self._stop.set()  # where a part failed, or nobody wants the rest
 
-    def _one(self, part: OpenPart, emit: engine.Emit, judged: Callable[[], None]) -> Filtered:
-        hooks = Hooks(on_rows=emit, on_judged=judged, stopped=self._stop.is_set)
+    def _one(self, part: OpenPart, emit: engine.Emit, room: Callable[[], None]) -> Filtered:
+        hooks = Hooks(on_rows=emit, on_room=room, stopped=self._stop.is_set)
         try:
             return filter_part(part, self._what(part), self._folder, self._scratch, hooks)
         finally:
-            judged()  # also of an empty part, and of one that failed
+            room()  # also of an empty part, and of one that failed
 
 
 class _Once:
