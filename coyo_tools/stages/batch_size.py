@@ -104,12 +104,23 @@ def find(lanes: Sequence[Lane], device: str) -> BatchSizes:
 
 
 def _measured(lane: Lane, device: str) -> int:
-    import torch
-
     sample = Sample("", "a grey picture", _grey())
     ready = lane.scorer.prepare(sample)
     if ready is None or isinstance(ready, Failure):
         return UNMEASURED
+    try:
+        return _fitting_beside(lane, ready, device)
+    except Exception as error:
+        if not _out_of_memory(error):
+            raise
+    _free_cache()
+    return 1  # the trial itself was too large
+
+
+def _fitting_beside(lane: Lane, ready: Any, device: str) -> int:
+    """What fits beside what is in the device's memory already."""
+    import torch
+
     lane.scorer.score([ready] * _TRIAL)  # libraries take memory for good when first used
     torch.cuda.empty_cache()
     before = torch.cuda.memory_allocated(device)

@@ -56,6 +56,12 @@ def test_a_single_row_that_does_not_fit_is_named() -> None:
         BatchSizes(4).score(lane_of(Small(0)), [1.0, 2.0, 3.0])
 
 
+def test_a_device_too_small_for_the_trial_gets_a_row_at_a_time() -> None:
+    """The trial ends before anything is asked of a GPU, so that none is needed."""
+    lane = lane_of(Small(3))
+    assert batch_size.find([lane], "cuda:0").of(lane) == 1
+
+
 def test_other_errors_are_raised() -> None:
     class Broken(Small):
         def score(self, prepared: Sequence[float]) -> Sequence[Any]:
