@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 __all__ = ["Filter", "Filtered", "Hooks", "Stopped", "filter_part", "filtered_before"]
 
 METADATA_KEY = "coyo.filter"
-# Of the rows judged so far. Where no more pass, two parts at once take no more memory than one of
-# which a third does: 360 MB at most against 390, with row groups of 650,000.
+# Of the rows judged so far. Where no more pass, two parts at once take about the memory of one of
+# which a third does: 330 to 360 MB in the median of runs (benchmarks/RESULTS.md).
 _FEW = 0.1
 _ENOUGH = BITE_ROWS  # rows, to tell by
 
