@@ -313,36 +313,18 @@ def table(
 
 def quality(www: Path) -> str:
     """How near shrunk pictures are to area averaging, in words."""
-    found = psnr(www)
-    mean = sum(found) / len(found)
+    import picture_quality
+
+    def told(found: list[float]) -> str:
+        return f"PSNR {sum(found) / len(found):.1f} dB in the mean, {min(found):.1f} dB at least"
+
+    planes = picture_quality.before_encoding(www)
     return (
-        f"Against a full decode and cv2's INTER_AREA, {len(found)} shrunk pictures before they "
-        f"are encoded: PSNR {mean:.1f} dB in the mean, {min(found):.1f} dB at least."
+        f"Against a full decode and cv2's INTER_AREA, {len(planes)} shrunk pictures before they "
+        f"are encoded (planes of YCbCr, as a JPEG holds them): {told(planes)}. As they are stored, "
+        f"decoded again, against the same in RGB: {told(picture_quality.as_stored(www))}; what cv2 "
+        f"stores of the averages themselves: {told(picture_quality.as_cv2_stores(www))}."
     )
-
-
-def psnr(www: Path) -> list[float]:
-    """Of every picture that is shrunk, before it is encoded: dB against a full decode and cv2's
-    INTER_AREA."""
-    import cv2
-    import numpy as np
-    from PIL import Image
-
-    from coyo_tools.pieces.images import Picture, process
-    from coyo_tools.words.config import DownloadSettings
-
-    found = []
-    for path in sorted(www.glob("original-*")):
-        data = path.read_bytes()
-        made = process(data, DownloadSettings(format="png", quality=1))
-        if not isinstance(made, Picture) or made.width == made.original_width:
-            continue
-        ours = np.asarray(Image.open(io.BytesIO(made.data)), np.float64)
-        whole = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
-        area = cv2.resize(whole, (made.width, made.height), interpolation=cv2.INTER_AREA)
-        error = max(float(np.mean((ours - area) ** 2)), 1e-9)
-        found.append(float(10 * np.log10(255**2 / error)))
-    return found
 
 
 def tail(root: Path, subset: Path, arguments: argparse.Namespace) -> str:

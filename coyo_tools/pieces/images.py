@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from coyo_tools.pieces import resize
-from coyo_tools.pieces.decoding import jpeg_pixels, kept_buffer, luma, own_memory
+from coyo_tools.pieces import planes, resize
+from coyo_tools.pieces.decoding import jpeg_pixels, kept_buffer, loaded, luma
+from coyo_tools.pieces.encoding import encode, rgbx
 from coyo_tools.words.config import DownloadSettings
 from coyo_tools.words.failures import Failure
 
@@ -147,7 +148,7 @@ def _stored(
     if longest is not None and max(width, height) > longest:
         message = f"{settings.format} holds at most {longest} px a side"
         return Spoiled(Failure("too_many_pixels", message), *original)
-    data = _encode(made.image, settings.format, settings.quality)
+    data = encode(made.image, settings.format, settings.quality)
     return Picture(data, settings.format, width, height, *original, made.phash)
 
 
@@ -194,22 +195,75 @@ def _make(
     image: Image.Image, data: bytes, kind: str, settings: DownloadSettings, phash: bool
 ) -> Picture | _Pixels:
     original = image.size
-    turn = _orientation(image)
+    decoder = planes.decoder_for(data, kind, image)
+    turn = _turn(image, kind, decoder)
     upright = original if turn < 5 else (original[1], original[0])
     geometry = resize.plan(*upright, settings.resize, settings.image_size, settings.only_shrink)
-    kept = geometry is None and settings.keep_original_bytes and _may_keep(image, kind, turn)
-    digest = None
+    if geometry is None and settings.keep_original_bytes and _may_keep(image, kind, turn):
+        digest = _checked(image, data, kind, phash)  # nothing that does not decode is stored
+        return Picture(data, EXTENSIONS[kind], *original, *original, digest)
+    averaged = _averaged(upright, geometry, settings)
+    towards = geometry if turn == 1 else None
+    is_whole = _decoded_size(original, towards) == (0, 0)
+    if averaged and decoder and is_whole and turn == 1 and not phash:
+        frame = planes.decoded(data, decoder, original)
+        if frame and (stored := planes.shrunk_jpeg(frame, averaged, settings.quality)):
+            return Picture(stored, "jpg", *averaged, *original)
     if phash:
         pixels, digest = _decode_and_hash(image, data)
     else:
-        towards = geometry if turn == 1 and not kept else None
-        pixels = _decode(image, data, kind, towards)
-    if kept:  # nothing that does not decode is stored
-        return Picture(data, EXTENSIONS[kind], *original, *original, digest)
+        pixels, digest = _decode(image, data, kind, towards), None
     pixels = _turned(pixels, turn)
+    if averaged:
+        frame = planes.of_pixels(rgbx(pixels))
+        if stored := planes.shrunk_jpeg(frame, averaged, settings.quality):
+            return Picture(stored, "jpg", *averaged, *original, digest)
     if geometry is not None:
         pixels = resize.resize(pixels, geometry, settings.interpolation)
     return _Pixels(pixels, digest)
+
+
+def _turn(image: Image.Image, kind: str, decoder: str | None) -> int:
+    """The orientation, 1 to 8. Pillow decodes a whole PNG to look for it, and hides what it then
+    finds broken; FFmpeg is given no PNG that has one."""
+    if kind == "png" and decoder:
+        return 1
+    if kind == "png":
+        image.load()
+    return _orientation(image)
+
+
+def _checked(image: Image.Image, data: bytes, kind: str, phash: bool) -> str | None:
+    """Raises where the picture does not decode; its hash where asked."""
+    if phash:
+        return _decode_and_hash(image, data)[1]
+    if kind != "jpeg" or image.mode not in ("RGB", "L") or not _reads_to_its_end(data):
+        image.load()
+    return None
+
+
+def _reads_to_its_end(data: bytes) -> bool:
+    """Whether a JPEG holds what its header promises: all of it is read, an eighth is drawn."""
+    import simplejpeg
+
+    try:
+        simplejpeg.decode_jpeg(data, "GRAY", min_factor=8)
+    except ValueError:
+        return False
+    return True
+
+
+def _averaged(
+    upright: tuple[int, int], geometry: resize.Geometry | None, settings: DownloadSettings
+) -> tuple[int, int] | None:
+    """The size of the JPEG that a picture becomes by area averaging alone, which `planes` does
+    best; None where it becomes something else."""
+    if geometry is None or geometry.canvas is not None:
+        return None
+    asked = settings.format == "jpg" and settings.interpolation == "area"
+    shrinks = all(a >= b for a, b in zip(upright, geometry.size, strict=True))
+    held = max(geometry.size) <= _LONGEST_SIDE["jpg"]
+    return geometry.size if asked and shrinks and held else None
 
 
 def _orientation(image: Image.Image) -> int:
@@ -251,8 +305,8 @@ def _decode_and_hash(image: Image.Image, data: bytes) -> tuple[Image.Image, str]
     pixels = jpeg_pixels(data, image)
     if pixels is not None:
         return _without_copy(pixels), phash_of_grey(luma(pixels))
-    image.load()
-    return _on_white(image), phash_hex(image)
+    decoded = loaded(data, image)
+    return _on_white(decoded), phash_hex(decoded)
 
 
 def _without_copy(pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> Image.Image:
@@ -342,45 +396,3 @@ def _turned(image: Image.Image, turn: int) -> Image.Image:
         8: Transpose.ROTATE_90,
     }
     return image.transpose(ways[turn]) if turn in ways else image
-
-
-def _encode(image: Image.Image, extension: str, quality: int) -> bytes:
-    """The picture as jpg, png or webp. quality: as in `DownloadSettings`."""
-    if extension == "jpg":
-        return _encode_jpeg(image, quality)
-    rgb = _plain_rgb(image)
-    buffer = io.BytesIO()
-    if extension == "png":
-        rgb.save(buffer, "PNG", compress_level=quality)
-    else:
-        rgb.save(buffer, "WEBP", quality=quality)
-    return buffer.getvalue()
-
-
-def _encode_jpeg(image: Image.Image, quality: int) -> bytes:
-    import simplejpeg
-
-    pixels = _as_rgbx(image)
-    return bytes(simplejpeg.encode_jpeg(pixels, max(1, quality), "RGBX", "420"))
-
-
-def _as_rgbx(image: Image.Image) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Pixels of an RGB or CMYK picture, uint8 (height, width, 4): its own memory where that is
-    one piece, which Pillow's is up to 16 MB."""
-    import numpy as np
-
-    width, height = image.size
-    flat = own_memory(image)
-    if flat is None:
-        layout = "RGBX" if image.mode == "RGB" else "CMYK"
-        flat = np.frombuffer(image.tobytes("raw", layout), np.uint8)
-    pixels: np.ndarray[Any, np.dtype[np.uint8]] = flat.reshape(height, width, 4)
-    return pixels
-
-
-def _plain_rgb(image: Image.Image) -> Image.Image:
-    from PIL import Image
-
-    if image.mode == "RGB":
-        return image
-    return Image.frombytes("RGB", image.size, image.tobytes(), "raw", "RGBX")

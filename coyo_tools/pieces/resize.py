@@ -1,5 +1,7 @@
 """Resizing: target sizes as img2dataset computes them, pixels by a SIMD resizer.
 
+Pictures that are shrunk by area averaging into a JPEG go another way (`planes`): here is the rest.
+
 Area averaging is not what the resizer offers, so it is approximated. Its box filter takes each
 source pixel wholly or not at all, its triangle is too wide where much is averaged, and Catmull and
 Rom's cubic lies between; which of them comes closest to cv2's INTER_AREA depends on the factor.

@@ -26,7 +26,7 @@ _RECENT_S = 60.0
 
 def versions(engine: str = "coyo") -> dict[str, str]:
     """For the manifest: this tool's, and those of the packages that make pictures."""
-    makers = ("simplejpeg", "cykooz-resizer") if engine == "coyo" else (engine,)
+    makers = ("av", "simplejpeg", "cykooz-resizer") if engine == "coyo" else (engine,)
     return tool_versions(*makers)
 
 
