@@ -21,7 +21,9 @@ from yarl import URL
 
 from coyo_tools.pieces import addresses, robots
 from coyo_tools.pieces.blocklist import BlockList
-from coyo_tools.pieces.resolver import NoSuchHost, Resolver
+from coyo_tools.pieces.fetch_errors import classify
+from coyo_tools.pieces.hosts import host_of
+from coyo_tools.pieces.resolver import Resolver
 from coyo_tools.words.config import DownloadSettings
 from coyo_tools.words.failures import Failure, error_of_status
 
@@ -53,6 +55,16 @@ class Refused:
     failure: Failure
     retry_after_s: float | None = None
     reached: bool = False
+
+
+@dataclass(frozen=True)
+class Moved:
+    """A redirect to another host, which is to be asked in its turn. hops: redirects so far.
+    spent_s: of the deadline."""
+
+    url: str
+    hops: int
+    spent_s: float
 
 
 def user_agent(settings: DownloadSettings) -> str:
@@ -129,28 +141,47 @@ class Fetcher:
 
     async def fetch(self, url: str | None) -> Fetched | Refused:
         """One try, redirects and body included, within the deadline."""
-        target = parse_url(url)
+        answer = await self.fetch_here(url)
+        while isinstance(answer, Moved):
+            answer = await self.fetch_here(url, answer)
+        return answer
+
+    async def fetch_here(
+        self, url: str | None, moved: Moved | None = None
+    ) -> Fetched | Refused | Moved:
+        """As `fetch`, as far as one host goes. moved: where a redirect led before."""
+        target = parse_url(moved.url if moved else url)
         if isinstance(target, Failure):
             return Refused(target)
         if self.blocked.has_url(url or ""):
             return Refused(Failure("blocked", "url"))
-        return await self._within_deadline(target, self.settings.robots)
+        trail = _Trail(moved.hops, moved.spent_s) if moved else _Trail()
+        return await self._within_deadline(target, trail, self.settings.robots)
 
-    async def _within_deadline(self, target: URL, ask_robots: bool) -> Fetched | Refused:
-        limit, trail = self.settings.timeout_s, _Trail()
+    async def _within_deadline(
+        self, target: URL, trail: _Trail, ask_robots: bool
+    ) -> Fetched | Refused | Moved:
+        limit, began = self.settings.timeout_s, time.monotonic()
         try:
-            async with asyncio.timeout(limit):
+            async with asyncio.timeout(limit - trail.spent_s):
                 answer = await self._follow(target, ask_robots, trail)
         except TimeoutError:
             answer = Refused(Failure("timeout", f"no complete answer within {limit:g} s"))
         except (aiohttp.ClientError, OSError, ValueError, zlib.error) as error:
             answer = Refused(classify(error))
+        if isinstance(answer, URL):
+            spent_s = trail.spent_s + time.monotonic() - began
+            return Moved(str(answer), trail.hops, spent_s)
         if isinstance(answer, Refused) and trail.reached:
             return replace(answer, reached=True)
         return answer
 
-    async def _follow(self, target: URL, ask_robots: bool, trail: _Trail) -> Fetched | Refused:
-        for _ in range(MAX_REDIRECTS + 1):
+    async def _follow(
+        self, target: URL, ask_robots: bool, trail: _Trail
+    ) -> Fetched | Refused | URL:
+        """What a host has to say; the url of another host where it says to go there."""
+        host = host_of(str(target))
+        while host_of(str(target)) == host:
             refused = self._check(target)
             if refused is None and ask_robots:
                 refused = await self._ask_robots(target)
@@ -159,8 +190,11 @@ class Fetcher:
             result = await self._get(target, trail)
             if not isinstance(result, URL):
                 return result
+            trail.hops += 1
+            if trail.hops > MAX_REDIRECTS:
+                return Refused(Failure("redirects", f"more than {MAX_REDIRECTS}"))
             target = result
-        return Refused(Failure("redirects", f"more than {MAX_REDIRECTS}"))
+        return target
 
     def _check(self, target: URL) -> Refused | None:
         """What is wrong with a target before anything is sent, at every hop."""
@@ -218,10 +252,17 @@ class Fetcher:
             return None
         return Refused(Failure("robots", "robots.txt forbids the url"))
 
+    async def _robots_file(self, target: URL) -> Fetched | Refused:
+        answer = await self._within_deadline(target, _Trail(), ask_robots=False)
+        while isinstance(answer, Moved):
+            trail = _Trail(answer.hops, answer.spent_s)
+            answer = await self._within_deadline(URL(answer.url), trail, ask_robots=False)
+        return answer
+
     async def _fetch_robots(self, origin: str) -> tuple[robots.Robots | Refused, float]:
         """The rules and for how long they hold, s. RFC 9309, 2.3.1: absent allows all, a server
         error forbids all."""
-        answer = await self._within_deadline(URL(origin) / "robots.txt", ask_robots=False)
+        answer = await self._robots_file(URL(origin) / "robots.txt")
         if isinstance(answer, Fetched):
             text = answer.data[:_ROBOTS_BYTES].decode("utf-8", errors="replace")
             return robots.parse_robots(text, AGENT), robots.HOLDS_S
@@ -235,8 +276,11 @@ class Fetcher:
 
 @dataclass
 class _Trail:
-    """Whether the host of the url has answered, in the course of its redirects."""
+    """Redirects so far, the time that went by before this host was asked, and whether it has
+    answered."""
 
+    hops: int = 0
+    spent_s: float = 0.0
     reached: bool = False
 
 
@@ -330,62 +374,3 @@ def _decoded(data: bytes, encoding: str, max_bytes: int) -> Fetched | Refused:
     if not engine.eof:
         return Refused(Failure("truncated", "compressed body ends early"))
     return Fetched(plain) if plain else Refused(Failure("empty"))
-
-
-def classify(error: Exception) -> Failure:
-    """The failure class of what a request raised. Texts do not differ from run to run."""
-    match error:
-        case aiohttp.ClientConnectorCertificateError():
-            return Failure("tls", "certificate refused")
-        case aiohttp.ClientSSLError() | aiohttp.ServerFingerprintMismatch():
-            return Failure("tls", "handshake failed")
-        case aiohttp.ClientConnectorDNSError(os_error=NoSuchHost()):
-            return Failure("no_such_host", "name servers know no address")
-        case aiohttp.ClientConnectorDNSError():
-            return Failure("dns", "name servers gave no answer")
-        case aiohttp.ClientConnectorError(os_error=addresses.PrivateAddress()):
-            return Failure("private_address", "resolves to an address that is not public")
-        case aiohttp.ClientConnectorError():
-            return Failure("connect", _reason(error.os_error))
-        case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
-            return Failure("bad_url", "no request can be made of it")
-        case aiohttp.ClientPayloadError():
-            return _payload(error)
-        case aiohttp.ClientResponseError():
-            return Failure("protocol", "not a sound HTTP answer")
-        case aiohttp.ServerDisconnectedError():
-            return Failure("connect", "closed without an answer")
-        case TimeoutError():
-            return Failure("timeout", "the system gave up waiting")
-        case zlib.error():
-            return Failure("protocol", "compressed body is broken")
-        case OSError():
-            return Failure("connect", _reason(error))
-        case ValueError():
-            return Failure("bad_url", "no request can be made of it")
-    return Failure("protocol", type(error).__name__)
-
-
-def _reason(error: OSError) -> str:
-    import errno
-
-    if isinstance(error, ConnectionResetError):
-        return "reset"  # also where asyncio noticed it, and there is no number
-    names = {
-        errno.ECONNREFUSED: "refused",
-        errno.ECONNRESET: "reset",
-        errno.EPIPE: "reset",
-        errno.EHOSTUNREACH: "host unreachable",
-        errno.ENETUNREACH: "network unreachable",
-        errno.ETIMEDOUT: "timed out",
-    }
-    return names.get(error.errno or 0, "no connection")
-
-
-def _payload(error: aiohttp.ClientPayloadError) -> Failure:
-    """A body that broke off, or one whose framing is wrong."""
-    cause = error.__cause__
-    broken = (aiohttp.http_exceptions.TransferEncodingError, aiohttp.http_exceptions.BadHttpMessage)
-    if isinstance(cause, broken) and "not enough data" not in str(cause).lower():
-        return Failure("protocol", "not a sound HTTP answer")
-    return Failure("truncated", "fewer bytes than promised")

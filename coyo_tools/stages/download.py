@@ -32,7 +32,7 @@ from coyo_tools.words.failures import Failure
 
 if TYPE_CHECKING:
     from coyo_tools.pieces.careful import CarefulDecoder
-    from coyo_tools.pieces.fetch import Fetched, Fetcher, Refused
+    from coyo_tools.pieces.fetch import Fetched, Fetcher, Moved, Refused
 
 OPEN_SHARDS = 8  # a worker's shards under way at once; more than one only for stragglers
 _GLANCE_S = 0.1  # how often a shard looks whether another one that it needs is done
@@ -85,13 +85,13 @@ class _Timed:
     def __init__(self, fetcher: Fetcher, tally: Tally) -> None:
         self._fetcher, self._tally = fetcher, tally
 
-    async def fetch(self, url: str | None) -> Fetched | Refused:
-        """As the fetcher does it."""
+    async def fetch(self, job: Job) -> Fetched | Refused | Moved:
+        """What the fetcher gets for a row from one host."""
         started = time.monotonic()
         try:
-            return await self._fetcher.fetch(url)
+            return await self._fetcher.fetch_here(job.shard.rows.urls[job.row], job.moved)
         finally:
-            self._tally.asked(host_of(url), time.monotonic() - started)
+            self._tally.asked(host_of(job.url), time.monotonic() - started)
 
 
 class _Line:
@@ -212,11 +212,11 @@ class _Line:
             if result is not None:
                 await self._add(job.shard, job.row, result)
 
-    async def _fetch(self, job: Job) -> Fetched | Refused:
+    async def _fetch(self, job: Job) -> Fetched | Refused | Moved:
         from coyo_tools.pieces.fetch import Refused
 
         try:
-            return await self._fetcher.fetch(job.shard.rows.urls[job.row])
+            return await self._fetcher.fetch(job)
         except Exception as error:  # noqa: BLE001  one url must not end a run of days
             return Refused(Failure("internal", type(error).__name__))
 

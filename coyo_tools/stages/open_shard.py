@@ -16,17 +16,24 @@ from coyo_tools.words.failures import FAILURES, SUCCESS
 
 if TYPE_CHECKING:
     from coyo_tools.pieces.careful import CarefulDecoder
+    from coyo_tools.pieces.fetch import Moved
 
 
 @dataclass(frozen=True)
 class Job:
     """A row to fetch. tries: how many there have been. last: its host was put aside, and this
-    try decides over all rows of the shard that are the host's."""
+    try decides over all rows of the shard that are the host's. moved: where a redirect led."""
 
     shard: OpenShard
     row: int
     tries: int = 0
     last: bool = False
+    moved: Moved | None = None
+
+    @property
+    def url(self) -> str | None:
+        """What is to be asked for now."""
+        return self.moved.url if self.moved else self.shard.rows.urls[self.row]
 
 
 @dataclass(eq=False)

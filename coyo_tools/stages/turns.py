@@ -13,7 +13,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from coyo_tools.pieces.fetch import Fetched, Refused
+from coyo_tools.pieces.fetch import Fetched, Moved, Refused
 from coyo_tools.pieces.host_limits import LAST_TRIES, Heard, Limits
 from coyo_tools.pieces.hosts import HostQueue, host_of
 from coyo_tools.stages.open_shard import Job, LastTry, OpenShard
@@ -53,21 +53,27 @@ class Turns:
 
     def line_up(self, job: Job) -> None:
         """Let a row wait for its turn, or for its host's last try."""
-        host = host_of(job.shard.rows.urls[job.row])
+        host = host_of(job.url)
         if job.last or not self._queue.aside(host):
             self._queue.put(host, job)
             return
         job.shard.park(host, job)
         self.try_a_last_time(job.shard)
 
-    def hear(self, host: str, job: Job, answer: Fetched | Refused) -> bytes | Failure | None:
-        """What is to be recorded of a row that `take` gave; None where it is tried again."""
+    def hear(
+        self, host: str, job: Job, answer: Fetched | Refused | Moved
+    ) -> bytes | Failure | None:
+        """What is to be recorded of a row that `take` gave; None where it is asked for again, or
+        of another host."""
         self._tell_host(host, answer)
         result: bytes | Failure | None
         if isinstance(answer, Refused) and self._last_try_again(host, job, answer):
             return None
         if isinstance(answer, Fetched):
             result = answer.data
+        elif isinstance(answer, Moved):
+            result = None
+            self.line_up(replace(job, last=False, moved=answer))
         else:
             result = None if self._try_again(host, job, answer) else answer.failure
         if job.last:
@@ -88,7 +94,7 @@ class Turns:
             for job in jobs[:LAST_TRIES]:
                 self._queue.put(host, replace(job, last=True))
 
-    def _tell_host(self, host: str, answer: Fetched | Refused) -> None:
+    def _tell_host(self, host: str, answer: Fetched | Refused | Moved) -> None:
         """Tell the queue what came; move the host's rows where it is put aside, or comes back."""
         was = self._queue.aside(host)
         self._queue.release(host, heard(answer))
@@ -108,7 +114,7 @@ class Turns:
         is_aside = bool(self._queue.aside(host))
         if not self._is_worth_it(job, answer) or (job.last and is_aside):
             return False
-        later = replace(job, tries=job.tries + 1, last=False)
+        later = replace(job, tries=job.tries + 1, last=False, moved=None)
         if answer.retry_after_s is not None or is_aside:
             self.line_up(later)
         else:
@@ -135,7 +141,7 @@ class Turns:
         wait: float = min(BACKOFF_S * 2.0**job.tries, LONGEST_BACKOFF_S)
         return wait * self._random.uniform(0.5, 1.5)
 
-    def _end_last_try(self, host: str, shard: OpenShard, answer: Fetched | Refused) -> None:
+    def _end_last_try(self, host: str, shard: OpenShard, answer: Fetched | Refused | Moved) -> None:
         """With the last of its tries a host that stays away takes its other rows along."""
         last = shard.last_tries[host]
         last.under_way -= 1
@@ -146,9 +152,9 @@ class Turns:
             self._give_up(last.rest, answer.failure)
 
 
-def heard(answer: Fetched | Refused) -> Heard:
+def heard(answer: Fetched | Refused | Moved) -> Heard:
     """What an answer tells of the host."""
-    if isinstance(answer, Fetched):
+    if not isinstance(answer, Refused):
         return Heard()
     error = answer.failure.error
     return Heard(

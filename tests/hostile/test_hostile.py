@@ -127,6 +127,7 @@ def decode_jpeg(data, *_, **__):
     if b"crash me" in data:
         os.kill(os.getpid(), signal.SIGSEGV)
     raise ValueError("to be judged by Pillow")
+decode_jpeg_header = decode_jpeg
 """
 
 

@@ -269,6 +269,7 @@ def decode_jpeg(data, *_, **__):
     if b"crash me" in data:
         os.kill(os.getpid(), signal.SIGSEGV)
     raise ValueError("to be judged by Pillow")
+decode_jpeg_header = decode_jpeg
 def encode_jpeg(array, quality, order, subsampling):
     import io
     from PIL import Image
