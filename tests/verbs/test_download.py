@@ -270,11 +270,15 @@ def decode_jpeg(data, *_, **__):
         os.kill(os.getpid(), signal.SIGSEGV)
     raise ValueError("to be judged by Pillow")
 decode_jpeg_header = decode_jpeg
-def encode_jpeg(array, quality, order, subsampling):
+def encode_jpeg(array, quality, *_):
+    return as_jpeg(array[:, :, :3], quality)
+def encode_jpeg_yuv_planes(luma, blue, red, quality):
+    return as_jpeg(luma, quality)
+def as_jpeg(array, quality):
     import io
     from PIL import Image
     buffer = io.BytesIO()
-    Image.fromarray(array[:, :, :3]).save(buffer, "JPEG", quality=quality)
+    Image.fromarray(array).save(buffer, "JPEG", quality=quality)
     return buffer.getvalue()
 """
 
