@@ -118,11 +118,17 @@ def _of_the_model(result: ScoreResult) -> list[str]:
     """What shortcuts changed, and how many pictures a model saw at once."""
     lines = [
         f"{name}: mean {apart['mean']:.2g}, largest {apart['largest']:.2g} from fp32 in the first "
-        f"{_many(int(apart['rows']), 'row')}"
+        f"{_many(int(apart['rows']), 'row')}{_lost(apart)}"
         for name, apart in result.precision_difference.items()
     ]
     sizes = "; ".join(f"{name} {size}" for name, size in result.batch_sizes.items())
     return [*lines, f"batches of: {sizes}"] if sizes else lines
+
+
+def _lost(apart: Mapping[str, float]) -> str:
+    """Rows whose value a shortcut took."""
+    lost = int(apart.get("lost", 0))
+    return f"; {_many(lost, 'row')} more without a number, which fp32 has" if lost else ""
 
 
 def _kept(result: ScoreResult, encoder: str, kept: Mapping[str, Any]) -> str:

@@ -21,7 +21,9 @@ _FIELD = "precision_difference"
 
 def differences(found: pa.Table, exact: pa.Table) -> dict[str, dict[str, float]]:
     """Of each column of floats the `mean` and the `largest` absolute difference, and of how many
-    `rows`: those that have a value in both. exact: the first rows, scored without shortcuts.
+    `rows`: those that have a number in both. `lost`: where there are any, rows that have a number
+    only without shortcuts, as where half precision overflows. exact: the first rows, scored
+    without shortcuts.
     """
     import numpy as np
     import pyarrow as pa
@@ -31,15 +33,19 @@ def differences(found: pa.Table, exact: pa.Table) -> dict[str, dict[str, float]]
     for field in exact.schema:
         if not pa.types.is_floating(field.type):
             continue
-        ours = found.column(field.name).slice(0, exact.num_rows)
-        both = pc.subtract(ours.cast(pa.float64()), exact.column(field.name).cast(pa.float64()))
-        apart = np.abs(both.drop_null().to_numpy())
-        if len(apart):
+        ours, theirs = (
+            pc.cast(table.column(field.name).slice(0, exact.num_rows), pa.float64()).to_numpy()
+            for table in (found, exact)
+        )
+        numbers = np.isfinite(ours) & np.isfinite(theirs)  # a null is NaN here
+        lost = int(np.sum(np.isfinite(theirs) & ~numbers))
+        apart = np.abs(ours - theirs)[numbers]
+        if len(apart) or lost:
             said[field.name] = {
-                "mean": float(apart.mean()),
-                "largest": float(apart.max()),
+                "mean": float(apart.mean()) if len(apart) else 0.0,
+                "largest": float(apart.max(initial=0.0)),
                 "rows": len(apart),
-            }
+            } | ({"lost": lost} if lost else {})
     return said
 
 

@@ -219,6 +219,7 @@ def _notes(manifest: Manifest | None) -> list[str]:
         notes.append(
             f"{name} differs from fp32, full decoding and Pillow's resizing by {apart['mean']:.2g} "
             f"in the mean of the first {apart['rows']} rows, {apart['largest']:.2g} at most"
+            + (f"; {apart['lost']} more lost their value by it" if apart.get("lost") else "")
         )
     return notes
 

@@ -57,8 +57,8 @@ class ScoreResult:
     encoder `rows`, `left_out` (without picture or caption) and `dimensions`. batch_sizes: of the
     scores that have a model, found or given, and halved where the device's memory ended; {} where
     nothing was left. precision_difference: by column of a model the `mean` and `largest` absolute
-    difference from float32, full decoding and Pillow's resizing in the first `rows`; {} where that
-    was the way.
+    difference from float32, full decoding and Pillow's resizing in the first `rows`, and how many
+    rows `lost` their value by it; {} where that was the way.
     """
 
     out: str

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pyarrow as pa
 import pytest
 
@@ -11,7 +13,18 @@ from coyo_tools.stages.score_difference import as_metadata, differences, from_me
 def test_the_mean_and_the_largest_of_rows_with_both_values() -> None:
     found = pa.table({"a": [0.5, None, 1.0, 9.0], "n": [1, 2, 3, 4], "t": list("abcd")})
     exact = pa.table({"a": [0.25, 1.0, 1.5], "n": [1, 2, 5], "t": list("abz")})
-    assert differences(found, exact) == {"a": {"mean": 0.375, "largest": 0.5, "rows": 2}}
+    said = {"a": {"mean": 0.375, "largest": 0.5, "rows": 2, "lost": 1}}
+    assert differences(found, exact) == said
+
+
+def test_what_half_precision_makes_no_number_is_counted_and_no_part_of_the_mean() -> None:
+    found = pa.table({"a": [0.5, float("nan"), float("inf"), None, float("nan")]})
+    exact = pa.table({"a": [0.25, 1.0, 2.0, None, float("nan")]})
+    said = differences(found, exact)
+    assert said == {"a": {"mean": 0.25, "largest": 0.25, "rows": 1, "lost": 2}}
+    json.dumps(said, allow_nan=False)  # as the manifest is written
+    none_left = differences(found.slice(1, 2), exact.slice(1, 2))
+    assert none_left == {"a": {"mean": 0.0, "largest": 0.0, "rows": 0, "lost": 2}}
 
 
 def test_no_value_says_nothing() -> None:
