@@ -25,9 +25,9 @@ _JPEG_FORMATS = {"420": "yuvj420p", "422": "yuvj422p", "444": "yuvj444p"}
 _CODECS = {"jpeg": "mjpeg", "png": "png"}
 _FORMATS = (*_JPEG_FORMATS.values(), "rgb24")
 # Markers of JPEG (ITU-T T.81, table B.1), and what the coded data of a scan does not hold.
-_SCAN, _END_OF_IMAGE, _TABLES = 0xDA, 0xD9, 0xC4
+_SCAN, _TABLES, _END_OF_IMAGE = 0xDA, 0xC4, b"\xff\xd9"
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_BARE = frozenset((0x00, 0x01, *range(0xD0, 0xD9), 0xFF))  # that no segment begins with
+_BARE = frozenset((0x00, 0x01, *range(0xD0, 0xDA), 0xFF))  # with which no segment begins
 _BEHIND_A_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7]")
 # Segments on whose word FFmpeg takes a JPEG for a frame of a film: two fields, or upside down.
 _OF_FILMS = (b"AVI1", b"AVID", b"MJPG", b"LJIF", b"CS=ITU601", b"Metasoft", b"Intel(R)")
@@ -35,6 +35,9 @@ _PNG_HEADER = b"\x08\x02\x00\x00"  # 8 bits, RGB, the one compression, the one f
 _PNG_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 _MAY_TURN = (b"Raw profile type", b"XML:com.adobe.xmp")  # where Pillow looks for an orientation
 _PNG_ODD = (b"tRNS", b"eXIf", b"acTL", b"fdAT")  # transparent, to be turned, animated
+_MOST_PARTS = (
+    2000  # segments or chunks that are looked at; a picture has tens, of a camera hundreds
+)
 _MARGIN = 64  # px a side: FFmpeg counts whole blocks
 # Of libswscale: area averaging, rounding to nearest, the same on every processor, colour from every
 # pixel of RGB and not from every other.
@@ -158,10 +161,10 @@ def _is_in_order(data: bytes) -> bool:
     """Whether segments follow one another, a frame, then scans and their tables, to the end of the
     image. On what is not so decoders disagree, and libjpeg's word counts."""
     at, frames, scanned = 2, 0, False
-    while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] not in _BARE:
-        marker = data[at + 1]
-        if marker == _END_OF_IMAGE:
+    for _ in range(_MOST_PARTS):
+        if at + 4 > len(data) or data[at] != 0xFF or data[at + 1] in _BARE:
             break
+        marker = data[at + 1]
         if scanned and marker not in (_SCAN, _TABLES):
             return False
         frames += marker in _FRAMES
@@ -172,7 +175,7 @@ def _is_in_order(data: bytes) -> bool:
             if found is None:
                 return False
             at = found.start()
-    return scanned and frames == 1 and data[at : at + 2] == b"\xff\xd9"
+    return scanned and frames == 1 and data.startswith(_END_OF_IMAGE, at)
 
 
 def _plain_png(data: bytes, image: Image.Image) -> bool:
@@ -181,7 +184,9 @@ def _plain_png(data: bytes, image: Image.Image) -> bool:
     if data[24:28] != _PNG_HEADER:
         return False
     at, name = 8, b""
-    while at + 12 <= len(data) and name != b"IEND":
+    for _ in range(_MOST_PARTS):
+        if at + 12 > len(data) or name == b"IEND":
+            break
         name, length = data[at + 4 : at + 8], int.from_bytes(data[at : at + 4], "big")
         if name in _PNG_ODD:
             return False

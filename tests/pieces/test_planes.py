@@ -180,6 +180,8 @@ ODD = {
     "no end": JPEG[:-2],
     "two frames": with_segment(JPEG, 0xC0, b"\x08\xff\xff\xff\xff\x01\x01\x11\x00"),
     "a segment behind the first scan": JPEG[:-2] + b"\xff\xe0\x00\x04ab" + JPEG[-2:],
+    "thousands of comments": JPEG[:2] + b"\xff\xfe\x00\x02" * 3000 + JPEG[2:],
+    "thousands of chunks": PNG[:33] + with_chunk(PNG, b"tEXt", b"a\0b")[33:48] * 3000 + PNG[33:],
     "fields of a film": with_segment(JPEG, 0xE0, b"AVI1\x01" + b"\0" * 9),
     "upside down in films": with_segment(JPEG, 0xFE, b"Metasoft MJPEG Codec"),
     "other range in films": with_segment(JPEG, 0xFE, b"CS=ITU601"),
