@@ -6,7 +6,7 @@ The demo's photographs as they are, and scaled to four sizes as JPEG (quality 88
 compared first, by imagehash in the order of Pillow 9 to 12.1: a difference stops the benchmark.
 Runs are interleaved and the figure is the median of pictures per CPU second of the one thread that
 works, so that other processes on the machine disturb it little. The first picture of a width or
-height costs 0.1 to 0.2 ms more, for weights that are then kept: the last line is of pictures whose
+height costs about 0.1 ms more, for weights that are then kept: the last line is of pictures whose
 widths and heights all are new. The last column: how many times faster than imagehash decoding alone
 is, more than which cannot be reached.
 """

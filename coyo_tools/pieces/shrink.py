@@ -23,28 +23,27 @@ if TYPE_CHECKING:
 
 SIDE = 32  # px
 _FRACTION_BITS = 22
-_SUPPORT = 3.0  # of the Lanczos window, in output px
-_DOUBT = 1e-6  # in units of a weight's last place
-_GROUP = 8  # output columns that are computed together: they read only a part of a row
+_SUPPORT = 3  # of the Lanczos window, in output px
+_DOUBT = 4e-6  # in units of a weight's last place
+_GROUP = 4  # output columns that are computed together: they read only a part of a row
 _FLOAT32_FROM = 640  # px; below, looking for values in doubt takes longer than it saves
 _ABSOLUTE = 1.4  # more than the sizes of a column's weights add up to, from that width on
 _BAND = 1 << 19  # bytes of a picture that are floats at a time, which a core's cache holds
 _PRODUCT = 1 << 18  # multiplications; BLAS runs larger products in threads of its own
 
 
-class _Group(NamedTuple):
-    """Weights of some output columns over the input columns `start` to `stop`."""
-
-    columns: slice
-    start: int
-    stop: int
-    weights: Array  # float64 or float32, which both hold multiples of 2^-22 exactly
-
-
 class _Table(NamedTuple):
-    """What a width needs. error: bound on that of a sum, in grey levels; 0 in float64."""
+    """What a width needs.
 
-    groups: list[_Group]
+    starts: the first input column of every group. weights: those of the 32 output columns from
+    there on, (32, terms) of float64 or float32, which both hold multiples of 2^-22 exactly.
+    groups: of each the input columns, the output columns, and the weights, (terms, columns).
+    error: bound on that of a sum, in grey levels; 0 in float64.
+    """
+
+    starts: list[int]
+    weights: Array
+    groups: list[tuple[slice, slice, Array]]
     error: float
 
 
@@ -60,28 +59,27 @@ def _rows(pixels: Array) -> Array:
     if pixels.shape[1] == SIDE:
         return pixels
     table = _table(pixels.shape[1])
-    sums = _sums(pixels, table.groups)
+    sums = _sums(pixels, table)
     sums += 0.5
     if table.error:
         _settle(pixels, table, sums)
     return sums.clip(0, 255, out=sums).astype(np.uint8)
 
 
-def _sums(pixels: Array, groups: list[_Group]) -> Array:
+def _sums(pixels: Array, table: _Table) -> Array:
     """The weighted sums of every row, (height, 32) of the weights' type."""
     import numpy as np
 
-    (height, width), kind = pixels.shape, groups[0].weights.dtype
-    widest = max(group.weights.size for group in groups)
-    step = max(1, min(height, _BAND // (width * kind.itemsize), _PRODUCT // widest))
-    band = np.empty((step, width), kind)
+    (height, width), kind = pixels.shape, table.weights.dtype
+    largest = _PRODUCT // (_GROUP * table.weights.shape[1])
+    step = max(1, min(height, _BAND // (width * kind.itemsize), largest))
+    band = np.empty_like(pixels[:step], kind)  # in the order of the pixels, which copies faster
     sums = np.empty((height, SIDE), kind)
     for top in range(0, height, step):
-        part = band[: min(step, height - top)]
+        part, into = band[: min(step, height - top)], sums[top : top + step]
         np.copyto(part, pixels[top : top + step])
-        for group in groups:
-            into = sums[top : top + step, group.columns]
-            np.matmul(part[:, group.start : group.stop], group.weights, out=into)
+        for read, columns, weights in table.groups:
+            np.matmul(part[:, read], weights, out=into[:, columns])
     return sums
 
 
@@ -90,118 +88,125 @@ def _settle(pixels: Array, table: _Table, sums: Array) -> None:
     import numpy as np
 
     above = sums - np.floor(sums)
+    above -= np.float32(0.5)
     # The half was added with at most half an ulp of 512.
-    unsure = np.abs(above - np.float32(0.5)) > 0.5 - table.error - 2.0**-14
-    for at, group in enumerate(table.groups):
-        rows = np.flatnonzero(unsure.view(np.uint64)[:, at])  # a group is 8 columns, 8 bytes
-        if len(rows):
-            sums[rows, group.columns] = _exactly(pixels, rows, group)
+    unsure = np.flatnonzero(np.abs(above, out=above) > 0.5 - table.error - 2.0**-14)
+    step = max(1, _PRODUCT // table.weights.shape[1])
+    for first in range(0, len(unsure), step):
+        some = unsure[first : first + step]
+        sums.reshape(-1)[some] = _exactly(pixels, table, *np.divmod(some, SIDE))
 
 
-def _exactly(pixels: Array, rows: Array, group: _Group) -> Array:
-    """The rounded sums of some rows, in float64."""
+def _exactly(pixels: Array, table: _Table, rows: Array, columns: Array) -> Array:
+    """The rounded sums of some rows, for an output column each, in whole numbers."""
     import numpy as np
 
-    weights = group.weights.astype(np.float64)
-    step = max(1, _PRODUCT // weights.size)
-    found = np.empty((len(rows), weights.shape[1]))
-    for first in range(0, len(rows), step):
-        part = pixels[rows[first : first + step], group.start : group.stop]
-        np.matmul(part.astype(np.float64), weights, out=found[first : first + step])
-    return np.asarray(np.floor(found + 0.5))
+    windows = np.lib.stride_tricks.sliding_window_view(pixels, table.weights.shape[1], axis=1)
+    read = windows[rows, np.array(table.starts)[columns // _GROUP]]
+    weights = (table.weights[columns] * 2.0**_FRACTION_BITS).astype(np.int32)
+    sums = np.einsum("ij,ij->i", read, weights)  # at most 255 x 1.4 x 2^22
+    return np.asarray((sums + (1 << (_FRACTION_BITS - 1))) >> _FRACTION_BITS)
 
 
 @lru_cache(maxsize=512)  # of about 50 kB
 def _table(width: int) -> _Table:
     import numpy as np
 
-    kind = np.float64 if width < _FLOAT32_FROM else np.float32
-    weights = _weights(width)
-    groups = []
-    for first in range(0, SIDE, _GROUP):
-        columns = slice(first, first + _GROUP)
-        start = min(at for at, _ in weights[columns])
-        stop = max(at + len(column) for at, column in weights[columns])
-        part = np.zeros((stop - start, _GROUP), kind)
-        for place, (at, column) in enumerate(weights[columns]):
-            part[at - start : at - start + len(column), place] = column
-        groups.append(_Group(columns, start, stop, part))
-    # A sum of n products in float32, in any order: (n + 1) roundings of half an ulp each.
-    terms = max(len(column) for _, column in weights)
-    error = 0.0 if kind is np.float64 else (terms + 1) * 2.0**-24 * 255 * _ABSOLUTE
-    return _Table(groups, error)
+    starts, weights = _weights(width)
+    terms, error = weights.shape[1], 0.0
+    if width >= _FLOAT32_FROM:
+        weights = weights.astype(np.float32)
+        # A sum of n products in float32, in any order: (n + 1) roundings of half an ulp each.
+        error = (terms + 1) * 2.0**-24 * 255 * _ABSOLUTE
+    groups = [
+        (slice(start, start + terms), slice(at, at + _GROUP), weights[at : at + _GROUP].T)
+        for start, at in zip(starts, range(0, SIDE, _GROUP), strict=True)
+    ]
+    return _Table(starts, weights, groups, error)
 
 
-def _weights(width: int) -> list[tuple[int, Array]]:
-    """Pillow's fixed-point Lanczos weights, over 2^22: for each of the 32 output columns the first
-    input column and the weights from there on.
+def _weights(width: int) -> tuple[list[int], Array]:
+    """Pillow's fixed-point Lanczos weights, float64 (32, terms), and for each group of output
+    columns the input column from which they are.
 
-    precompute_coeffs and normalize_coeffs_8bpc for the left half, which the right half mirrors.
-    The sine errs by 1e-8 of a weight's unit at most; where that, or the mirroring, could move a
-    weight over a rounding edge, all are computed again as Pillow does it.
+    The right half mirrors the left. They err by 1e-6 of a weight's last place at most. Where
+    that, or the mirroring, could move one over a rounding edge, its output column is computed
+    as Pillow does it.
     """
     import numpy as np
 
-    starts, stops, centres = (each[: SIDE // 2] for each in _windows(width))
-    x = starts[:, None] + np.arange(int((stops - starts).max()))
-    values = _lanczos_of((x - centres[:, None] + 0.5) * (1.0 / _scale(width)))
-    values[x >= stops[:, None]] = 0.0
+    if width < SIDE:
+        whole = [_weights_of(column, width, 0, width) for column in range(SIDE)]
+        return [0] * (SIDE // _GROUP), np.array(whole)
+    starts, half = _left_half(width)
+    terms = half.shape[1]
+    starts += [width - terms - start for start in reversed(starts)]
+    fixed = np.rint(half)
+    half -= fixed
+    off = np.abs(half, out=half)
+    fixed *= 2.0**-_FRACTION_BITS
+    weights = np.concatenate([fixed, fixed[::-1, ::-1]])
+    if off.max() > 0.5 - _DOUBT:
+        unsure = np.flatnonzero(off.max(axis=1) > 0.5 - _DOUBT).tolist()
+        for column in unsure + [SIDE - 1 - each for each in unsure]:
+            weights[column] = _weights_of(column, width, starts[column // _GROUP], terms)
+    return starts, weights
+
+
+def _left_half(width: int) -> tuple[list[int], Array]:
+    """The same of the left 16 output columns, the weights in units of 2^-22 and not yet rounded.
+    width: 32 px or more.
+
+    Input column x lies t = m / (2 width) of the filter's units right of the centre of output column
+    j, where m = 64 x + 32 - (2 j + 1) width. In whole numbers the window's edges are exact. But for
+    a factor, sinc(t) sinc(t / 3) is sine^2 (3 - 4 sine^2) / m^2, with the sine of pi t / 3. A sine
+    takes longer than all the rest, so those of a row are sin(a + b) of its first and its steps.
+    """
+    import numpy as np
+
+    edge = 2 * _SUPPORT * width  # m where a window ends
+    starts = [max(0, (each * width - edge + 32) // 64) for each in range(1, SIDE, 2 * _GROUP)]
+    terms = -(-(2 * (_GROUP - 1) * width + 2 * edge) // 64)
+    columns = range(SIDE // 2)
+    first = np.array([64.0 * starts[j // _GROUP] + 32 - (2 * j + 1) * width for j in columns])
+    steps = np.arange(0.0, 64 * terms, 64)
+    angle = math.pi / edge
+    quarter = math.pi / 2  # makes a cosine of a sine
+    begun = np.sin(first * angle + [[0.0], [quarter]])
+    turned = np.sin(steps * angle + [[quarter], [0.0]])
+    square = begun.T @ turned
+    square *= square
+    away = first[:, None] + steps
+    away *= away
+    if width % 64 == 32:  # else no m is zero, where it would be 0 / 0: what it is 1e-6 beside it
+        np.maximum(square, (1e-6 * angle) ** 2, out=square)
+        np.maximum(away, 1e-12, out=away)
+    values = 3.0 - 4.0 * square
+    values *= square
+    values /= away
+    values *= away < edge**2
     values *= (1 << _FRACTION_BITS) / values.sum(axis=1, keepdims=True)
-    fixed = np.rint(values)
-    if (np.abs(values - fixed) > 0.5 - _DOUBT).any():
-        return _weights_one_by_one(width)
-    fixed /= 1 << _FRACTION_BITS
-    ends = list(zip(starts.tolist(), stops.tolist(), strict=True))
-    left = [(start, row[: stop - start]) for (start, stop), row in zip(ends, fixed, strict=True)]
-    right = [(width - start - len(row), row[::-1]) for start, row in reversed(left)]
-    return left + right
+    return starts, values
 
 
-def _lanczos_of(x: Array) -> Array:
-    """sinc(x) sinc(x / 3) within the window, with the sine of a triple angle."""
+def _weights_of(column: int, width: int, start: int, terms: int) -> Array:
+    """Those of an output column for so many input columns, operation by operation as Pillow's
+    precompute_coeffs and normalize_coeffs_8bpc compute them."""
     import numpy as np
 
-    with np.errstate(invalid="ignore"):
-        third = x * (math.pi / _SUPPORT)
-        sine = np.sin(third)
-        square = sine * sine
-        found = square * (3.0 - 4.0 * square) / (_SUPPORT * third * third)
-    found[x == 0.0] = 1.0
-    found[(x < -_SUPPORT) | (x >= _SUPPORT)] = 0.0
-    return np.asarray(found)
-
-
-def _scale(width: int) -> float:
-    """Input px that the filter's unit spans; at least one, also where the picture grows."""
-    return max(width / SIDE, 1.0)
-
-
-def _windows(width: int) -> tuple[Array, Array, Array]:
-    """First and last input column, and the centre, of every output column."""
-    import numpy as np
-
-    support = _SUPPORT * _scale(width)
-    centres = (np.arange(SIDE) + 0.5) * (width / SIDE)
-    starts = np.maximum((centres - support + 0.5).astype(np.int64), 0)
-    stops = np.minimum((centres + support + 0.5).astype(np.int64), width)
-    return starts, stops, centres
-
-
-def _weights_one_by_one(width: int) -> list[tuple[int, Array]]:
-    """The same, operation by operation as Pillow does it."""
-    import numpy as np
-
-    inverse = 1.0 / _scale(width)
-    found = []
-    for start, stop, centre in zip(*(each.tolist() for each in _windows(width)), strict=True):
-        values = [_lanczos((x - centre + 0.5) * inverse) for x in range(start, stop)]
-        total = 0.0
-        for value in values:
-            total += value
-        scaled = [value / total * (1 << _FRACTION_BITS) for value in values]
-        fixed = [int(each - 0.5 if each < 0 else each + 0.5) for each in scaled]
-        found.append((start, np.array(fixed) / (1 << _FRACTION_BITS)))
-    return found
+    scale = max(width / SIDE, 1.0)  # input px of the filter's unit, also where the picture grows
+    centre = (column + 0.5) * (width / SIDE)
+    first = max(int(centre - _SUPPORT * scale + 0.5), 0)
+    # Past the input columns asked for Pillow's window may have one more, which weighs nothing.
+    stop = min(int(centre + _SUPPORT * scale + 0.5), start + terms)
+    values = [_lanczos((x - centre + 0.5) * (1.0 / scale)) for x in range(first, stop)]
+    total = 0.0
+    for value in values:
+        total += value
+    scaled = [value / total * (1 << _FRACTION_BITS) for value in values]
+    found = np.zeros(terms)
+    found[first - start : stop - start] = [int(e - 0.5 if e < 0 else e + 0.5) for e in scaled]
+    return found / (1 << _FRACTION_BITS)
 
 
 def _lanczos(x: float) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -81,30 +81,45 @@ def test_weights_are_pillows_own(width: int) -> None:
         assert np.array_equal(module._rows(pixels), rows_of_pillow(pixels))
 
 
-def dense(weights: list[tuple[int, np.ndarray]], width: int) -> np.ndarray:
-    found = np.zeros((32, width))
-    for row, (start, column) in zip(found, weights, strict=True):
-        row[start : start + len(column)] = column
-    return found
+def as_pillow(width: int, terms: int, starts: list[int]) -> np.ndarray:
+    groups = [start for start in starts for _ in range(module._GROUP)]
+    return np.array([module._weights_of(j, width, start, terms) for j, start in enumerate(groups)])
 
 
 @given(st.integers(1, 6000))
+@example(96)  # some input columns lie at the centre of an output column
+@example(32 * 151)
 @settings(max_examples=300, deadline=None)
-def test_half_of_the_weights_and_numpys_sine_give_pillows(width: int) -> None:
-    found = dense(module._weights(width), width)
-    assert np.array_equal(found, dense(module._weights_one_by_one(width), width))
+def test_half_of_the_weights_and_sines_of_sums_give_pillows(width: int) -> None:
+    starts, weights = module._weights(width)
+    assert np.array_equal(weights, as_pillow(width, weights.shape[1], starts))
+
+
+@given(st.integers(32, 60_000))
+@example(32)
+@example(65_504)
+@settings(max_examples=100, deadline=None)
+def test_the_weights_err_by_less_than_what_counts_as_doubt(width: int) -> None:
+    starts, found = module._left_half(width)
+    x = np.repeat(starts, module._GROUP)[:, None] + np.arange(found.shape[1])
+    m = 64 * x + 32 - np.arange(1, 32, 2)[:, None] * width
+    t = np.maximum(np.abs(m), 1e-9).astype(np.longdouble) / (2 * width)
+    pi = 4 * np.arctan(np.longdouble(1))
+    expected = np.sin(pi * t) * np.sin(pi * t / 3) / t**2 * (np.abs(m) < 6 * width)
+    expected *= 2**22 / expected.sum(axis=1, keepdims=True)
+    assert np.abs(found - expected).max() < module._DOUBT / 4
 
 
 @given(st.integers(module._FLOAT32_FROM, 20_000))
 @settings(max_examples=100, deadline=None)
 def test_the_bound_of_the_error_knows_the_weights(width: int) -> None:
-    assert max(np.abs(column).sum() for _, column in module._weights(width)) < 1.37
+    assert np.abs(module._weights(width)[1]).sum(axis=1).max() < 1.37
 
 
-def test_weights_in_doubt_are_computed_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_in_doubt_are_computed_as_pillow_does(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_DOUBT", 1.0)
-    monkeypatch.setattr(module, "_weights_one_by_one", lambda width: f"one by one: {width}")
-    assert module._weights(200) == "one by one: 200"
+    monkeypatch.setattr(module, "_weights_of", lambda column, *_: column)
+    assert module._weights(200)[1][:, 0].tolist() == list(range(32))
 
 
 def test_values_within_the_error_of_a_rounding_edge_are_computed_again(
@@ -117,3 +132,9 @@ def test_values_within_the_error_of_a_rounding_edge_are_computed_again(
         pixels = content("edges", 1999, 300, seed)
         wrong += int((module._rows(pixels) != rows_of_pillow(pixels)).sum())
     assert wrong > 0
+
+
+def test_products_are_cut_to_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_PRODUCT", 1 << 12)
+    pixels = content("edges", 1999, 300, 0)
+    assert np.array_equal(module._rows(pixels), rows_of_pillow(pixels))
