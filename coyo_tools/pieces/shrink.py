@@ -2,8 +2,8 @@
 
 Pillow resizes rows first, then columns, each to 8 bits with weights of 22 fractional bits
 (libImaging/Resample.c). Here a pass is a few matrix products. In float64 8 bits times 22 add up
-exactly, in any order. Wide rows are multiplied in float32, which is twice as fast and errs within
-a strict bound; where a value lies within it of a rounding edge, float64 decides.
+exactly, in any order. Large pictures are multiplied in float32, which is twice as fast and errs
+within a strict bound; where a value lies within it of a rounding edge, whole numbers decide.
 
 The order is that of every Pillow from 9 to 12.1, with which the published hashes and those of other
 programs were made. Pillow 13 resizes the columns of tall pictures first, which rounds otherwise,
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 SIDE = 32  # px
 _FRACTION_BITS = 22
 _SUPPORT = 3  # of the Lanczos window, in output px
-_DOUBT = 4e-6  # in units of a weight's last place
+_DOUBT = 4e-6  # of a weight times 2^22
 _GROUP = 4  # output columns that are computed together: they read only a part of a row
-_FLOAT32_FROM = 640  # px; below, looking for values in doubt takes longer than it saves
-_ABSOLUTE = 1.4  # more than the sizes of a column's weights add up to, from that width on
+_FLOAT32_FROM = 200_000  # px; below, looking for values in doubt takes longer than it saves
+_ABSOLUTE = 1.6  # more than the sizes of a column's weights add up to, at any width
 _BAND = 1 << 19  # bytes of a picture that are floats at a time, which a core's cache holds
 _PRODUCT = 1 << 18  # multiplications; BLAS runs larger products in threads of its own
 
@@ -35,16 +35,15 @@ _PRODUCT = 1 << 18  # multiplications; BLAS runs larger products in threads of i
 class _Table(NamedTuple):
     """What a width needs.
 
-    starts: the first input column of every group. weights: those of the 32 output columns from
-    there on, (32, terms) of float64 or float32, which both hold multiples of 2^-22 exactly.
-    groups: of each the input columns, the output columns, and the weights, (terms, columns).
-    error: bound on that of a sum, in grey levels; 0 in float64.
+    groups: of output columns that are computed together: the input columns, the output columns and
+    the weights, (terms, columns) of float64 or float32, which both hold multiples of 2^-22 exactly.
+    starts: the first input column of each group. fixed: the weights of the 32 output columns from
+    there on times 2^22, int32 (32, terms).
     """
 
-    starts: list[int]
-    weights: Array
     groups: list[tuple[slice, slice, Array]]
-    error: float
+    starts: list[int]
+    fixed: Array
 
 
 def shrink(grey: Array) -> Array:
@@ -56,23 +55,25 @@ def _rows(pixels: Array) -> Array:
     """Every row resized to 32 px: uint8 (height, width) to (height, 32)."""
     import numpy as np
 
-    if pixels.shape[1] == SIDE:
+    width = pixels.shape[1]
+    if width == SIDE:
         return pixels
-    table = _table(pixels.shape[1])
-    sums = _sums(pixels, table)
-    sums += 0.5
-    if table.error:
-        _settle(pixels, table, sums)
-    return sums.clip(0, 255, out=sums).astype(np.uint8)
+    if pixels.size < _FLOAT32_FROM:
+        sums = _sums(pixels, _table(width, np.float64))
+        sums += 0.5
+        return sums.clip(0, 255, out=sums).astype(np.uint8)
+    table = _table(width, np.float32)
+    found = _rounded(pixels, table, _sums(pixels, table))
+    return found.clip(0, 255, out=found).astype(np.uint8)
 
 
 def _sums(pixels: Array, table: _Table) -> Array:
     """The weighted sums of every row, (height, 32) of the weights' type."""
     import numpy as np
 
-    (height, width), kind = pixels.shape, table.weights.dtype
-    largest = _PRODUCT // (_GROUP * table.weights.shape[1])
-    step = max(1, min(height, _BAND // (width * kind.itemsize), largest))
+    (height, width), kind = pixels.shape, table.groups[0][2].dtype
+    product = _PRODUCT // (_GROUP * table.fixed.shape[1])
+    step = max(1, min(height, product, _BAND // (width * kind.itemsize)))
     band = np.empty_like(pixels[:step], kind)  # in the order of the pixels, which copies faster
     sums = np.empty((height, SIDE), kind)
     for top in range(0, height, step):
@@ -83,55 +84,62 @@ def _sums(pixels: Array, table: _Table) -> Array:
     return sums
 
 
-def _settle(pixels: Array, table: _Table, sums: Array) -> None:
-    """Compute again what float32 cannot decide: sums whose whole part the error could change."""
+def _rounded(pixels: Array, table: _Table, sums: Array) -> Array:
+    """Sums in float32 rounded, computed again where their error could change that."""
     import numpy as np
 
-    above = sums - np.floor(sums)
-    above -= np.float32(0.5)
-    # The half was added with at most half an ulp of 512.
-    unsure = np.flatnonzero(np.abs(above, out=above) > 0.5 - table.error - 2.0**-14)
-    step = max(1, _PRODUCT // table.weights.shape[1])
+    terms = table.fixed.shape[1]
+    # A sum of n products in float32, in any order: (n + 1) roundings of half an ulp each.
+    error = (terms + 1) * 2.0**-24 * 255 * _ABSOLUTE
+    found = np.rint(sums)
+    sums -= found
+    unsure = np.flatnonzero(np.abs(sums, out=sums) >= 0.5 - error)
+    step = max(1, _PRODUCT // terms)
     for first in range(0, len(unsure), step):
         some = unsure[first : first + step]
-        sums.reshape(-1)[some] = _exactly(pixels, table, *np.divmod(some, SIDE))
+        found.reshape(-1)[some] = _exactly(pixels, table, some // SIDE, some % SIDE)
+    return found
 
 
 def _exactly(pixels: Array, table: _Table, rows: Array, columns: Array) -> Array:
     """The rounded sums of some rows, for an output column each, in whole numbers."""
     import numpy as np
 
-    windows = np.lib.stride_tricks.sliding_window_view(pixels, table.weights.shape[1], axis=1)
+    terms = table.fixed.shape[1]
+    windows = np.lib.stride_tricks.as_strided(
+        pixels,
+        (len(pixels), pixels.shape[1] - terms + 1, terms),
+        (*pixels.strides, pixels.strides[1]),
+        writeable=False,
+    )
     read = windows[rows, np.array(table.starts)[columns // _GROUP]]
-    weights = (table.weights[columns] * 2.0**_FRACTION_BITS).astype(np.int32)
-    sums = np.einsum("ij,ij->i", read, weights)  # at most 255 x 1.4 x 2^22
-    return np.asarray((sums + (1 << (_FRACTION_BITS - 1))) >> _FRACTION_BITS)
+    sums = np.einsum("ij,ij->i", read, table.fixed[columns])
+    sums += 1 << (_FRACTION_BITS - 1)  # int32 holds it: at most 255 x 1.6 x 2^22 before
+    sums >>= _FRACTION_BITS
+    return np.asarray(sums)
 
 
-@lru_cache(maxsize=512)  # of about 50 kB
-def _table(width: int) -> _Table:
+@lru_cache(maxsize=512)  # of about 70 kB
+def _table(width: int, kind: type[np.floating[Any]]) -> _Table:
     import numpy as np
 
-    starts, weights = _weights(width)
-    terms, error = weights.shape[1], 0.0
-    if width >= _FLOAT32_FROM:
-        weights = weights.astype(np.float32)
-        # A sum of n products in float32, in any order: (n + 1) roundings of half an ulp each.
-        error = (terms + 1) * 2.0**-24 * 255 * _ABSOLUTE
+    starts, fixed = _weights(width)
+    weights, terms = fixed.astype(kind), fixed.shape[1]
+    weights *= 2.0**-_FRACTION_BITS
     groups = [
         (slice(start, start + terms), slice(at, at + _GROUP), weights[at : at + _GROUP].T)
         for start, at in zip(starts, range(0, SIDE, _GROUP), strict=True)
     ]
-    return _Table(starts, weights, groups, error)
+    return _Table(groups, starts, fixed.astype(np.int32))
 
 
 def _weights(width: int) -> tuple[list[int], Array]:
-    """Pillow's fixed-point Lanczos weights, float64 (32, terms), and for each group of output
-    columns the input column from which they are.
+    """Pillow's fixed-point Lanczos weights times 2^22, float64 (32, terms), and for each group of
+    output columns the input column from which they are.
 
-    The right half mirrors the left. They err by 1e-6 of a weight's last place at most. Where
-    that, or the mirroring, could move one over a rounding edge, its output column is computed
-    as Pillow does it.
+    The right half mirrors the left, whose weights err by 1e-6 of these units at most. Where that,
+    or the mirroring, could move one over a rounding edge, its output column is computed as Pillow
+    does it.
     """
     import numpy as np
 
@@ -144,7 +152,6 @@ def _weights(width: int) -> tuple[list[int], Array]:
     fixed = np.rint(half)
     half -= fixed
     off = np.abs(half, out=half)
-    fixed *= 2.0**-_FRACTION_BITS
     weights = np.concatenate([fixed, fixed[::-1, ::-1]])
     if off.max() > 0.5 - _DOUBT:
         unsure = np.flatnonzero(off.max(axis=1) > 0.5 - _DOUBT).tolist()
@@ -154,8 +161,7 @@ def _weights(width: int) -> tuple[list[int], Array]:
 
 
 def _left_half(width: int) -> tuple[list[int], Array]:
-    """The same of the left 16 output columns, the weights in units of 2^-22 and not yet rounded.
-    width: 32 px or more.
+    """The same of the left 16 output columns, not yet rounded. width: 32 px or more.
 
     Input column x lies t = m / (2 width) of the filter's units right of the centre of output column
     j, where m = 64 x + 32 - (2 j + 1) width. In whole numbers the window's edges are exact. But for
@@ -190,8 +196,8 @@ def _left_half(width: int) -> tuple[list[int], Array]:
 
 
 def _weights_of(column: int, width: int, start: int, terms: int) -> Array:
-    """Those of an output column for so many input columns, operation by operation as Pillow's
-    precompute_coeffs and normalize_coeffs_8bpc compute them."""
+    """The same of one output column, for so many input columns from the start, operation by
+    operation as Pillow's precompute_coeffs and normalize_coeffs_8bpc compute them."""
     import numpy as np
 
     scale = max(width / SIDE, 1.0)  # input px of the filter's unit, also where the picture grows
@@ -206,7 +212,7 @@ def _weights_of(column: int, width: int, start: int, terms: int) -> Array:
     scaled = [value / total * (1 << _FRACTION_BITS) for value in values]
     found = np.zeros(terms)
     found[first - start : stop - start] = [int(e - 0.5 if e < 0 else e + 0.5) for e in scaled]
-    return found / (1 << _FRACTION_BITS)
+    return found
 
 
 def _lanczos(x: float) -> float:
