@@ -61,12 +61,16 @@ def cut(whole: pa.Table, *rows: int) -> list[pa.Table]:
 
 
 @contextmanager
-def small_bites(rows: int = 150) -> Iterator[None]:
-    """Several bites a part, as large parts have."""
+def small_bites(rows: int = 150, *, one_of: int = -1) -> Iterator[None]:
+    """Several bites a part, as large parts have. one_of: but one where row groups have so many rows
+    or fewer; of an empty part that is 0."""
     with pytest.MonkeyPatch.context() as patch:
         for stage in (filter_stage, overlap_stage, select_stage):
-            patch.setattr(stage, "bites", lambda part, **named: bites(part, rows, **named))
+            patch.setattr(
+                stage, "bites", lambda part, most=rows, **named: bites(part, most, **named)
+            )
         patch.setattr(filter_stage, "_ENOUGH", rows)
+        patch.setattr(filter_stage, "_SMALL", one_of)
         yield
 
 

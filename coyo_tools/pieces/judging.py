@@ -52,16 +52,17 @@ class Judge:
 
         The query has to read each row once for the counts to hold. Predicates on one column alone
         polars asks of the values in a dictionary as well, and of statistics where it uses them;
-        so the row number is always among what is looked at.
+        so the row number is always among what is looked at. The answers are part of the query,
+        because a query of their own for each row group costs more than they do.
         """
         import polars as pl
 
-        rows = pl.struct(ROW, *columns)
+        rows = pl.struct(ROW, *columns, *self._answers)
         return frame.filter(rows.map_batches(self._judge, pl.Boolean, is_elementwise=True))
 
     def _judge(self, rows: pl.Series) -> pl.Series:
         try:
-            return self.ask(rows.struct.unnest())
+            return self._told(rows.struct.unnest())
         except BaseException as error:
             self.failure = self.failure or error
             raise
@@ -71,14 +72,18 @@ class Judge:
 
         Raises Stopped, and what polars raises.
         """
+        return self._told(frame.with_columns(self._answers))
+
+    def _told(self, answers: pl.DataFrame) -> pl.Series:
+        """Whether each row passes all tests, from the answers to them."""
         if self._stopped():
             raise Stopped
-        counts, passes = self._counted(frame.with_columns(self._answers))
+        counts, passes = self._counted(answers)
         with self._lock:
             self.counts += counts
             if self._catch_ids:
-                self.ids.append(frame["id"].filter(passes).drop_nulls())
-        self._on_rows(frame.height)
+                self.ids.append(answers["id"].filter(passes).drop_nulls())
+        self._on_rows(answers.height)
         return passes
 
     def _counted(self, answers: pl.DataFrame) -> tuple[Counts, pl.Series]:

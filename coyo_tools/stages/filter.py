@@ -1,7 +1,8 @@
 """One part of metadata in, one part out: the rows that pass every rule, in their order.
 
-The part is read in bites of a few row groups, and polars writes one while the next is read. A local
-bite is one query: the rules' columns are decoded first and judged, the rest only where it must be.
+The part is read in bites of a few row groups, and polars writes one while the next is read; a local
+part whose row groups are small is one bite. A local bite is one query: the rules' columns are
+decoded first and judged, the rest only where it must be.
 Of a remote bite no byte is fetched that is not needed: first the rules' columns, then the
 others where something survives. Both give the same bytes. Row groups that statistics rule out are
 not read.
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from coyo_tools.machinery.storage import Folder, is_remote
-from coyo_tools.pieces.bites import BITE_ROWS, Served, bites, reading, schema_of, serve
+from coyo_tools.pieces.bites import BITE_ROWS, Bite, Served, bites, reading, schema_of, serve
 from coyo_tools.pieces.funnel import Counts, columns_after, tests_of
 from coyo_tools.pieces.judging import Judge, Stopped
 from coyo_tools.pieces.prune import ruled_out
@@ -28,7 +29,7 @@ from coyo_tools.pieces.rules import AnyRule
 from coyo_tools.pieces.selections import cuts_of
 from coyo_tools.pieces.source import OpenPart, open_part, part_at
 from coyo_tools.pieces.sql_terms import expr_of
-from coyo_tools.pieces.written import write_frame
+from coyo_tools.pieces.written import ROW_GROUP_ROWS, write_frame
 from coyo_tools.words.errors import CorruptFile, CoyoError
 
 if TYPE_CHECKING:
@@ -41,6 +42,9 @@ METADATA_KEY = "coyo.filter"
 # which a third does: 330 to 360 MB in the median of runs (benchmarks/RESULTS.md).
 _FEW = 0.1
 _ENOUGH = BITE_ROWS  # rows, to tell by
+# Rows of a row group. polars decodes several at once where it can: of this size that is faster than
+# bites and takes less memory; of 125,000 it is no faster and takes 80 MB more.
+_SMALL = ROW_GROUP_ROWS
 
 
 @dataclass(frozen=True)
@@ -128,12 +132,18 @@ def _ids_again(part: OpenPart, output: OpenPart, what: Filter) -> list[pl.Series
 
 def _save(ids: Sequence[pl.Series], scratch: Path, name: str) -> Path:
     import numpy as np
+    import polars as pl
 
     path = scratch / f"{name}.npy"
-    whole = np.concatenate([np.empty(0, np.int64), *(each.to_numpy() for each in ids)])
-    whole.sort(kind="stable")
-    np.save(path, whole)
+    whole = pl.concat([pl.Series("id", [], pl.Int64), *(each.alias("id") for each in ids)])
+    np.save(path, whole.sort().to_numpy())  # numpy takes half as long again to sort them
     return path
+
+
+def _largest_group(part: OpenPart) -> int:
+    """Rows."""
+    groups = range(part.row_groups)
+    return max((int(part.metadata.row_group(group).num_rows) for group in groups), default=0)
 
 
 class _Query:
@@ -143,13 +153,15 @@ class _Query:
         self._part, self._what, self._hooks = part, what, hooks
         self._tests, self._read = tests_of(what.rules, part)
         self._unread = ruled_out(part, what.rules)
+        self._remote = is_remote(part.part.url)
+        self._whole = not self._remote and _largest_group(part) <= _SMALL
         # Ids that are not written are caught on their way.
         self._catch_ids = what.ids and "id" not in what.columns
         self._judge = Judge(
             self._tests,
             on_rows=self._heard,
             stopped=hooks.stopped,
-            catch_ids=self._catch_ids and not is_remote(part.part.url),
+            catch_ids=self._catch_ids and not self._remote,
         )
         self._ids: list[pl.Series] = []
         self._failure: BaseException | None = None
@@ -204,24 +216,35 @@ class _Query:
 
     def _bitten(self) -> Iterator[pl.DataFrame]:
         """The same, a bite at a time."""
-        look = self._fetched if is_remote(self._part.part.url) else self._scanned
         try:
-            for bite in bites(self._part, without=self._unread):
+            for bite in self._bites():
                 with reading(bite), serve(bite) as served:
-                    rows = look(served)
+                    if self._whole:
+                        yield from self._passing(served).collect_batches(chunk_size=ROW_GROUP_ROWS)
+                        continue
+                    rows = self._fetched(served) if self._remote else self._scanned(served)
                 if rows is not None:
-                    yield rows.select(self._what.columns)
+                    yield rows
         except BaseException as error:
             self._failure = self._judge.failure or error
             raise
 
+    def _bites(self) -> Iterator[Bite]:
+        if self._whole:
+            return bites(self._part, self._part.rows, without=self._unread)
+        return bites(self._part, without=self._unread)
+
     def _scanned(self, served: Served) -> pl.DataFrame:
+        """What passes of a local bite."""
+        return self._passing(served).collect(engine="streaming")
+
+    def _passing(self, served: Served) -> pl.LazyFrame:
         """What passes of a local bite, in one query."""
         also = ("id",) if self._catch_ids else ()
         judged = tuple(dict.fromkeys([*self._read, *also]))
         needed = tuple(dict.fromkeys([*self._what.columns, *judged]))
         rows = self._judge.passing(served.scan(needed, numbered=True), judged)
-        return rows.select(self._what.columns).collect(engine="streaming")
+        return rows.select(self._what.columns)
 
     def _fetched(self, served: Served) -> pl.DataFrame | None:
         """What passes of a remote bite, from no more bytes than it takes: two queries."""
@@ -237,13 +260,13 @@ class _Query:
             raise self._changed(f"{kept:,} rows and then {rows.height:,} for the same rules")
         if self._catch_ids:
             self._ids.append(rows["id"].drop_nulls())
-        return rows
+        return rows.select(self._what.columns)
 
     def _heard(self, rows: int) -> None:
         self._hooks.on_rows(rows)
         counts = self.counts
         few = counts.rows >= _ENOUGH and counts.kept <= _FEW * counts.rows
-        if few or counts.rows == self._part.rows:
+        if (few and not self._whole) or counts.rows == self._part.rows:
             self._hooks.on_room()
 
     def _changed(self, what: str) -> CorruptFile:

@@ -57,6 +57,22 @@ def _command(name: str) -> click.Command:
 # Light.
 
 
+@pytest.mark.parametrize(("given", "found"), [({}, "4"), ({"OPENBLAS_THREAD_TIMEOUT": "9"}, "9")])
+def test_libraries_are_asked_to_spare_and_what_a_user_set_stands(
+    given: dict[str, str], found: str
+) -> None:
+    code = (
+        "import atexit, gc, os, sys; from coyo_tools.cli import main; sys.argv = ['coyo', '-h']; "
+        "tell = lambda: print(os.environ['OPENBLAS_THREAD_TIMEOUT'], gc.get_freeze_count() > 0); "
+        "atexit.register(tell); main()"  # the first to register is the last to be called
+    )
+    env = {key: value for key, value in os.environ.items() if key != "OPENBLAS_THREAD_TIMEOUT"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env | given
+    )
+    assert done.stdout.splitlines()[-1] == f"{found} True"
+
+
 def test_help_loads_nothing_heavy() -> None:
     code = "from coyo_tools.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass"
     assert _loaded_by(code) == set()

@@ -41,11 +41,11 @@ def rows():
 
 @pytest.fixture(scope="module")
 def layouts(rows, tmp_path_factory):
-    """The same rows, three times."""
+    """The same rows, three times: in bites, as one bite a part, and fetched."""
     folder = tmp_path_factory.mktemp("layouts")
     write_parts(folder / "large", cut(rows, 1200), row_group_size=1000)
     write_parts(folder / "small", cut(rows, 700, 0, 1), row_group_size=100)
-    with FolderServer(folder) as server, small_bites(400):
+    with FolderServer(folder) as server, small_bites(400, one_of=100):
         yield [folder / "large", folder / "small", f"{server.base_url}/large/*.parquet"]
 
 
