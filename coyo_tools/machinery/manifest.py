@@ -319,8 +319,8 @@ def ids_of(runs: Sequence[SortedRun], chunk_rows: int = CHUNK_ROWS) -> Ids:
 
     digest, repeated = hashlib.sha256(), 0
     for pieces in merged(runs, chunk_rows):  # equal ids come together
-        ids = np.sort(np.concatenate(pieces), kind="stable")  # which takes sorted runs as such
-        ids = ids.astype("<i8", copy=False)
+        ids = np.concatenate(pieces)
+        ids.sort(kind="stable")  # which takes sorted runs as such
         repeated += int(np.count_nonzero(ids[1:] == ids[:-1]))
-        digest.update(ids.tobytes())
+        digest.update(ids.astype("<i8", copy=False).data)
     return Ids(f"sha256:{digest.hexdigest()}", repeated)
