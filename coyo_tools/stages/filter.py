@@ -286,6 +286,8 @@ class _Query:
         except (CoyoError, Stopped) as error:
             raise (self._failure or error) from None
         except (pl.exceptions.PolarsError, OSError) as error:
+            if isinstance(self._failure, (CoyoError, Stopped)):  # polars 1 wraps it
+                raise self._failure from None
             if number := re.search(r"\(os error (\d+)\)", str(error)):  # in writing
                 raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
             raise
