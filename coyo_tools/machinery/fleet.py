@@ -29,6 +29,13 @@ MAX_CRASHES = 2
 _GLANCE_S = 1.0  # how often the parent looks for workers that died without closing their pipe
 _STDERR = 2
 _GRACE_S = 5.0  # what a worker that has said goodbye gets to end by itself
+# glibc's allocator, in workers: blocks of pictures' size come from memory that was freed before. By
+# default they are new pages each, which the kernel clears: 5 % of the CPU time of a download.
+_ALLOCATOR = {
+    "MALLOC_ARENA_MAX": str(max(2, os.cpu_count() or 2)),
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(128 << 20),
+}
 
 
 @dataclass(eq=False)
@@ -90,6 +97,7 @@ class Fleet:
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=_STDERR,
+            env={**_ALLOCATOR, **os.environ},
             start_new_session=True,  # Ctrl-C reaches the parent alone, which then stops them
         )
         theirs.close()

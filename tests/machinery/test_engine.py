@@ -282,3 +282,15 @@ def test_cores_are_told_also_where_the_system_knows_no_affinity(monkeypatch):
     monkeypatch.delattr(engine.os, "sched_getaffinity", raising=False)
     monkeypatch.setattr(engine.os, "cpu_count", lambda: None)
     assert engine.cores() == 1
+
+
+@pytest.mark.parametrize("own", [None, "131072"])
+def test_workers_keep_freed_memory_unless_the_user_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch, own: str | None
+) -> None:
+    monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_", raising=False)
+    if own:
+        monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", own)
+    found = dict(engine.run(works.trim_thresholds, [1, 2], processes=2))
+    assert set(found.values()) == {own or str(128 << 20)}
+    assert os.environ.get("MALLOC_TRIM_THRESHOLD_") == own

@@ -23,6 +23,12 @@ def squares(units: Iterator[int], emit: Emit) -> Pairs:
         yield unit, unit * unit
 
 
+def trim_thresholds(units: Iterator[int], emit: Emit) -> Pairs:
+    """From what on glibc's allocator gives memory back, as the worker was told."""
+    for unit in units:
+        yield unit, os.environ.get("MALLOC_TRIM_THRESHOLD_")
+
+
 def pids(units: Iterator[int], emit: Emit) -> Pairs:
     for unit in units:
         time.sleep(0.02)
