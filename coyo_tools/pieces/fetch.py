@@ -50,11 +50,14 @@ class Fetched:
 @dataclass(frozen=True)
 class Refused:
     """No body. retry_after_s: what the server asked to wait, bounded; 0 where it asked to (429,
-    503) without saying how long. reached: the host of the url answered, be it with a redirect."""
+    503) without saying how long. reached: the host of the url answered, be it with a redirect.
+    hurried: most of the deadline had gone to hosts that redirected here, so it ended too early to
+    say anything of this one."""
 
     failure: Failure
     retry_after_s: float | None = None
     reached: bool = False
+    hurried: bool = False
 
 
 @dataclass(frozen=True)
@@ -166,7 +169,8 @@ class Fetcher:
             async with asyncio.timeout(limit - trail.spent_s):
                 answer = await self._follow(target, ask_robots, trail)
         except TimeoutError:
-            answer = Refused(Failure("timeout", f"no complete answer within {limit:g} s"))
+            failure = Failure("timeout", f"no complete answer within {limit:g} s")
+            answer = Refused(failure, hurried=trail.spent_s > limit / 2)
         except (aiohttp.ClientError, OSError, ValueError, zlib.error) as error:
             answer = Refused(classify(error))
         if isinstance(answer, URL):

@@ -60,12 +60,13 @@ def _is_private(host: str) -> bool:
 class Heard:
     """What a request told of the host. reached: it answered, whatever it said. wait_s: it asked
     to wait, 0 where it did not say how long. failure: why there is no body, for hosts that are
-    put aside. sent: something was sent at all."""
+    put aside. sent: something was sent at all. telling: what happened says something of it."""
 
     reached: bool = True
     wait_s: float | None = None
     failure: Failure | None = None
     sent: bool = True
+    telling: bool = True
 
 
 class Host:
@@ -105,6 +106,8 @@ class Host:
             self._due -= self._every  # it cost the host nothing
         elif heard.wait_s is not None:
             self._pause(now, heard, jitter)
+        elif not heard.telling:
+            return
         elif heard.reached and now < self.not_before:
             self.strikes = 0  # it was under way when the host asked to wait
         elif heard.reached:

@@ -162,4 +162,5 @@ def heard(answer: Fetched | Refused | Moved) -> Heard:
         wait_s=answer.retry_after_s,
         failure=answer.failure,
         sent=answer.reached or error not in _UNSENT,
+        telling=answer.reached or not answer.hurried,
     )

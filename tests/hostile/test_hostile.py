@@ -19,6 +19,7 @@ from coyo_tools.pieces.rows import Outcome
 from coyo_tools.verbs.download import download
 from coyo_tools.words.config import DownloadSettings
 from coyo_tools.words.failures import FAILURES
+from tests import crashing
 from tests.hostile import pictures
 from tests.hostile.case import DEADLINE_S, MAX_BYTES, PLAIN, Case
 from tests.hostile.cases import CASES, routes, targets
@@ -121,21 +122,9 @@ def test_a_run_over_all_of_them_records_what_the_table_says(world, tmp_path, mon
     assert not {name for name in here if "passwd" in name or "evil" in name}
 
 
-CRASHING = """
-import os, signal
-def decode_jpeg(data, *_, **__):
-    if b"crash me" in data:
-        os.kill(os.getpid(), signal.SIGSEGV)
-    raise ValueError("to be judged by Pillow")
-decode_jpeg_header = decode_jpeg
-"""
-
-
 @pytest.mark.parametrize("case", ALONE, ids=named)
 def test_a_crash_costs_its_row_and_not_the_run(world, tmp_path, monkeypatch, case):
-    """The decoder is one that ends its process by SIGSEGV on the words `crash me`."""
-    (tmp_path / "simplejpeg.py").write_text(CRASHING)
-    monkeypatch.syspath_prepend(str(tmp_path))
+    crashing.install(tmp_path / "modules", monkeypatch)
     # The workers see the real internet: one address of it is this machine's.
     urls = [world.url(f"http://127.9.9.9:{{port}}/{name}") for name in (case.name, "404", "empty")]
     write_parts(tmp_path / "in", coyo_table(urls), 1)

@@ -263,45 +263,6 @@ def test_a_passing_failure_is_tried_again_within_the_run(tmp_path):
     assert result.successes == 1
 
 
-CRASHING = """
-import os, signal
-def decode_jpeg(data, *_, **__):
-    if b"crash me" in data:
-        os.kill(os.getpid(), signal.SIGSEGV)
-    raise ValueError("to be judged by Pillow")
-decode_jpeg_header = decode_jpeg
-def encode_jpeg(array, quality, *_):
-    return as_jpeg(array[:, :, :3], quality)
-def encode_jpeg_yuv_planes(luma, blue, red, quality):
-    return as_jpeg(luma, quality)
-def as_jpeg(array, quality):
-    import io
-    from PIL import Image
-    buffer = io.BytesIO()
-    Image.fromarray(array).save(buffer, "JPEG", quality=quality)
-    return buffer.getvalue()
-"""
-
-
-@pytest.mark.parametrize("count", [1, 4])
-def test_a_decoder_that_crashes_costs_its_row_and_not_the_run(tmp_path, monkeypatch, count):
-    (tmp_path / "modules").mkdir()
-    (tmp_path / "modules/simplejpeg.py").write_text(CRASHING)
-    monkeypatch.syspath_prepend(str(tmp_path / "modules"))
-    bad = {n * 5 for n in range(count)}
-    routes = {
-        f"/{n}.jpg": sends(answer(picture(n) + (b"crash me" if n in bad else b"")))
-        for n in range(24)
-    }
-    with RawServer(routes) as raw:
-        urls = [f"{raw.base_url}/{n}.jpg" for n in range(24)]
-        write_parts(tmp_path / "in", coyo_table(urls), 1)
-        result = download(tmp_path / "in", tmp_path / "out", settings())
-    errors = table(tmp_path / "out").column("error").to_pylist()
-    assert errors == ["decoder_crashed" if n in bad else None for n in range(24)]
-    assert result.by_status["failed_to_resize"] == count
-
-
 def test_the_block_list_is_obeyed_and_belongs_to_the_folder(server, tmp_path):
     import hashlib
 

@@ -12,6 +12,7 @@ import pytest
 from aiohttp import web
 
 from coyo_tools.pieces.fetch import Fetched, Fetcher, Moved, Refused
+from coyo_tools.pieces.host_limits import Host
 from coyo_tools.stages import turns
 from coyo_tools.verbs.download import download
 from tests.servers.hosts import ManyHosts
@@ -124,3 +125,28 @@ async def test_the_deadline_is_one_for_all_hosts_of_a_url():
             answer = await fetcher.fetch(server.url("127.0.0.2", 1))
     assert isinstance(answer, Refused)
     assert answer.failure.error == "timeout"
+
+
+async def test_a_host_that_was_asked_too_late_to_answer_is_not_blamed():
+    """The first host takes most of the deadline; the store behind it has no strike for the rest."""
+
+    async def slowly(request: web.Request) -> web.Response:
+        await asyncio.sleep(0.7)
+        return await (elsewhere if request.url.host != STORE else usual)(request)
+
+    with ManyHosts(slowly) as server:
+        async with Fetcher(settings(timeout_s=1)) as fetcher:
+            late = await fetcher.fetch(server.url("127.0.0.2", 1))
+        async with Fetcher(settings(timeout_s=0.3)) as fetcher:
+            silent = await fetcher.fetch(server.url(STORE, 1))
+    assert isinstance(late, Refused)
+    assert isinstance(silent, Refused)
+    strikes = []
+    for answer in (late, silent):
+        host = Host(connections=8, rate=0.0)
+        for _ in range(20):
+            host.ask(0.0)
+            host.hear(0.0, turns.heard(answer), 1.0)
+        assert host.busy == 0
+        strikes.append((host.strikes > 0, host.aside is not None))
+    assert strikes == [(False, False), (True, True)]

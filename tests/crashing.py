@@ -1,0 +1,33 @@
+"""A decoder that ends its process by SIGSEGV on the words `crash me`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+_SIMPLEJPEG = """
+import os, signal
+def decode_jpeg(data, *_, **__):
+    if b"crash me" in data:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    raise ValueError("to be judged by Pillow")
+decode_jpeg_header = decode_jpeg
+def encode_jpeg(array, quality, *_):
+    return as_jpeg(array[:, :, :3], quality)
+def encode_jpeg_yuv_planes(luma, blue, red, quality):
+    return as_jpeg(luma, quality)
+def as_jpeg(array, quality):
+    import io
+    from PIL import Image
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()
+"""
+
+
+def install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let it stand in for simplejpeg, in processes started from now on."""
+    folder.mkdir()
+    (folder / "simplejpeg.py").write_text(_SIMPLEJPEG)
+    monkeypatch.syspath_prepend(str(folder))

@@ -1,0 +1,29 @@
+"""`download` where a decoder crashes."""
+
+from __future__ import annotations
+
+import pytest
+
+from coyo_tools.verbs.download import download
+from tests import crashing
+from tests.servers.pictures import picture
+from tests.servers.raw import RawServer, sends
+from tests.tables import coyo_table, write_parts
+from tests.verbs.test_download import answer, settings, table
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_a_decoder_that_crashes_costs_its_row_and_not_the_run(tmp_path, monkeypatch, count):
+    crashing.install(tmp_path / "modules", monkeypatch)
+    bad = {n * 5 for n in range(count)}
+    routes = {
+        f"/{n}.jpg": sends(answer(picture(n) + (b"crash me" if n in bad else b"")))
+        for n in range(24)
+    }
+    with RawServer(routes) as raw:
+        urls = [f"{raw.base_url}/{n}.jpg" for n in range(24)]
+        write_parts(tmp_path / "in", coyo_table(urls), 1)
+        result = download(tmp_path / "in", tmp_path / "out", settings())
+    errors = table(tmp_path / "out").column("error").to_pylist()
+    assert errors == ["decoder_crashed" if n in bad else None for n in range(24)]
+    assert result.by_status["failed_to_resize"] == count
