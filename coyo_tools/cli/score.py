@@ -117,18 +117,25 @@ def _text(result: ScoreResult) -> str:
 def _of_the_model(result: ScoreResult) -> list[str]:
     """What shortcuts changed, and how many pictures a model saw at once."""
     lines = [
-        f"{name}: mean {apart['mean']:.2g}, largest {apart['largest']:.2g} from fp32 in the first "
-        f"{_many(int(apart['rows']), 'row')}{_lost(apart)}"
+        f"{name}: {'; '.join(filter(None, (_apart(apart), _lost(apart))))}"
         for name, apart in result.precision_difference.items()
     ]
     sizes = "; ".join(f"{name} {size}" for name, size in result.batch_sizes.items())
     return [*lines, f"batches of: {sizes}"] if sizes else lines
 
 
+def _apart(apart: Mapping[str, float]) -> str:
+    """How far rows are from what they would be without shortcuts."""
+    if not apart["rows"]:
+        return ""
+    rows = _many(int(apart["rows"]), "row")
+    return f"mean {apart['mean']:.2g}, largest {apart['largest']:.2g} from fp32 in the first {rows}"
+
+
 def _lost(apart: Mapping[str, float]) -> str:
     """Rows whose value a shortcut took."""
     lost = int(apart.get("lost", 0))
-    return f"; {_many(lost, 'row')} more without a number, which fp32 has" if lost else ""
+    return f"no number in {_many(lost, 'row')} for which fp32 has one" if lost else ""
 
 
 def _kept(result: ScoreResult, encoder: str, kept: Mapping[str, Any]) -> str:

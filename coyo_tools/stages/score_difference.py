@@ -20,10 +20,10 @@ _FIELD = "precision_difference"
 
 
 def differences(found: pa.Table, exact: pa.Table) -> dict[str, dict[str, float]]:
-    """Of each column of floats the `mean` and the `largest` absolute difference, and of how many
-    `rows`: those that have a number in both. `lost`: where there are any, rows that have a number
-    only without shortcuts, as where half precision overflows. exact: the first rows, scored
-    without shortcuts.
+    """Of each column of floats the `mean` and the `largest` absolute difference, where there is
+    one, and of how many `rows`: those that have a number in both. `lost`: where there are any, rows
+    that have a number only without shortcuts, as where half precision overflows. exact: the first
+    rows, scored without shortcuts.
     """
     import numpy as np
     import pyarrow as pa
@@ -40,13 +40,22 @@ def differences(found: pa.Table, exact: pa.Table) -> dict[str, dict[str, float]]
         numbers = np.isfinite(ours) & np.isfinite(theirs)  # a null is NaN here
         lost = int(np.sum(np.isfinite(theirs) & ~numbers))
         apart = np.abs(ours - theirs)[numbers]
-        if len(apart) or lost:
-            said[field.name] = {
-                "mean": float(apart.mean()) if len(apart) else 0.0,
-                "largest": float(apart.max(initial=0.0)),
-                "rows": len(apart),
-            } | ({"lost": lost} if lost else {})
+        figures = {"mean": float(apart.mean()), "largest": float(apart.max())} if len(apart) else {}
+        if figures or lost:
+            said[field.name] = {**figures, "rows": len(apart)} | ({"lost": lost} if lost else {})
     return said
+
+
+def in_words(apart: Mapping[str, float]) -> str:
+    """What `differences` says of one column, to be put behind "differs"."""
+    lost = f"{apart['lost']} that lost their value" if apart.get("lost") else ""
+    if not apart["rows"]:
+        return f"in all of the first rows: {lost}"
+    figures = (
+        f"by {apart['mean']:.2g} in the mean of the first {apart['rows']} rows, "
+        f"{apart['largest']:.2g} at most"
+    )
+    return f"{figures}; {lost} beside them" if lost else figures
 
 
 def as_metadata(said: Mapping[str, Any]) -> dict[str, str]:

@@ -23,6 +23,7 @@ from coyo_tools.stages.compare import (
     join,
     load_scores,
 )
+from coyo_tools.stages.score_difference import in_words
 from coyo_tools.words.config import CompareSettings, as_json
 from coyo_tools.words.errors import ParityError, SchemaError, SettingsError, SourceError, nearest
 from coyo_tools.words.progress import Listener, Progress, silent
@@ -217,9 +218,7 @@ def _notes(manifest: Manifest | None) -> list[str]:
         notes.append(f"CLIP ran in {manifest.settings['precision']}")
     for name, apart in manifest.result.get("precision_difference", {}).items():
         notes.append(
-            f"{name} differs from fp32, full decoding and Pillow's resizing by {apart['mean']:.2g} "
-            f"in the mean of the first {apart['rows']} rows, {apart['largest']:.2g} at most"
-            + (f"; {apart['lost']} more lost their value by it" if apart.get("lost") else "")
+            f"{name} differs from fp32, full decoding and Pillow's resizing {in_words(apart)}"
         )
     return notes
 

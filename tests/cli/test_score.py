@@ -49,12 +49,21 @@ def test_scoring_prints_a_table_and_the_next_command(
 
 
 def test_what_shortcuts_changed_and_the_batches_are_said() -> None:
-    apart = {"clip": {"mean": 0.000123, "largest": 0.0341, "rows": 32}}
+    apart = {
+        "clip": {"mean": 0.000123, "largest": 0.0341, "rows": 32},
+        "some": {"mean": 0.5, "largest": 0.5, "rows": 1, "lost": 31},
+        "none": {"rows": 0, "lost": 32},
+    }
     made = ScoreResult(
         "o", "s", 1, 2, {}, (), 2, 1.0, batch_sizes={"clip": 8}, precision_difference=apart
     )
     lines = score._text(made).splitlines()
     assert "clip: mean 0.00012, largest 0.034 from fp32 in the first 32 rows" in lines
+    assert (
+        "some: mean 0.5, largest 0.5 from fp32 in the first 1 row; no number in 31 rows for which "
+        "fp32 has one" in lines
+    )
+    assert "none: no number in 32 rows for which fp32 has one" in lines
     assert "batches of: clip 8" in lines
 
 

@@ -7,7 +7,7 @@ import json
 import pyarrow as pa
 import pytest
 
-from coyo_tools.stages.score_difference import as_metadata, differences, from_metadata
+from coyo_tools.stages.score_difference import as_metadata, differences, from_metadata, in_words
 
 
 def test_the_mean_and_the_largest_of_rows_with_both_values() -> None:
@@ -24,7 +24,11 @@ def test_what_half_precision_makes_no_number_is_counted_and_no_part_of_the_mean(
     assert said == {"a": {"mean": 0.25, "largest": 0.25, "rows": 1, "lost": 2}}
     json.dumps(said, allow_nan=False)  # as the manifest is written
     none_left = differences(found.slice(1, 2), exact.slice(1, 2))
-    assert none_left == {"a": {"mean": 0.0, "largest": 0.0, "rows": 0, "lost": 2}}
+    assert none_left == {"a": {"rows": 0, "lost": 2}}  # and no difference of 0
+    assert in_words(said["a"]) == (
+        "by 0.25 in the mean of the first 1 rows, 0.25 at most; 2 that lost their value beside them"
+    )
+    assert in_words(none_left["a"]) == "in all of the first rows: 2 that lost their value"
 
 
 def test_no_value_says_nothing() -> None:
