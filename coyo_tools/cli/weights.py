@@ -71,6 +71,12 @@ def verify(names: Sequence[str], as_json: bool) -> None:
         raise WeightsError(each.note, where=each.path, todo=f"run: coyo weights fetch {each.name}")
 
 
+def _digest(each: WeightsState) -> str:
+    if each.sha256 is None and each.git_blob is not None:
+        return f"git {each.git_blob[:8]}"
+    return each.sha256[:12] if each.sha256 else "not known"
+
+
 def _tell(found: Sequence[WeightsState], as_json: bool) -> None:
     if as_json:
         show.print_json([each.to_dict() for each in found])
@@ -79,7 +85,7 @@ def _tell(found: Sequence[WeightsState], as_json: bool) -> None:
         (
             each.name,
             "not known" if each.bytes is None else show.size(each.bytes),
-            each.sha256[:12] if each.sha256 else "not known",
+            _digest(each),
             each.licence,
             each.state,
         )

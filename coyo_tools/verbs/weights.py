@@ -18,9 +18,10 @@ ABSENT, HERE, RIGHT, UNKNOWN, WRONG = "absent", "here", "right", "not known", "w
 class WeightsState:
     """One weights file and what is known of it.
 
-    columns: that need it. sha256: it should have, None where not known. state: absent; here (not
-    looked at); right (of that sha256); not known (whole for all one can see, no sha256 to compare
-    with); wrong. note: what is wrong.
+    columns: that need it. sha256: it should have, None where not known. git_blob: the same as git
+    counts it, of a file of a git repository. state: absent; here (not looked at); right (of that
+    digest); not known (whole for all one can see, no digest to compare with); wrong. note: what is
+    wrong.
     """
 
     name: str
@@ -30,6 +31,7 @@ class WeightsState:
     revision: str
     bytes: int | None
     sha256: str | None
+    git_blob: str | None
     licence: str
     citation: str
     state: str
@@ -96,7 +98,7 @@ def _verified(wanted: Weights) -> WeightsState:
         known = weights_cache.known_sha256(wanted, weights_cache.files_of(wanted, path)[0])
     except WeightsError as error:
         return _state(wanted, WRONG, error.what)
-    return _state(wanted, RIGHT if known else UNKNOWN)
+    return _state(wanted, RIGHT if known or wanted.git_blob else UNKNOWN)
 
 
 def _state(wanted: Weights, state: str, note: str = "") -> WeightsState:
@@ -112,6 +114,7 @@ def _state(wanted: Weights, state: str, note: str = "") -> WeightsState:
         revision=wanted.revision,
         bytes=sum(file.stat().st_size for file in files) if files else wanted.bytes,
         sha256=weights_cache.known_sha256(wanted, files[0]) if files else wanted.sha256,
+        git_blob=wanted.git_blob,
         licence=wanted.licence,
         citation=wanted.citation,
         state=ABSENT if path is None else state,

@@ -35,17 +35,27 @@ def test_every_file_says_what_it_is() -> None:
         assert each.state == "absent"
     (clip,) = coyo_tools.weights(["clip_similarity_vitl14"])
     assert clip.columns == ("clip_similarity_vitl14", HEAD, "nsfw_score_laion_clip")
-    assert clip.sha256 is None
+    assert clip.revision
+    unknown = {each.name for each in found if not (each.sha256 or each.git_blob)}
+    assert unknown == {"align_similarity", "vit_labels"}  # folders: of the hub's own sha256
 
 
 def test_what_is_here_is_told_from_what_is_wrong(offline: Path) -> None:
     put(offline, NSFW, "open_nsfw_weights.h5", b"\x89HDF\r\n\x1a\n and so on")
     put(offline, HEAD, LAION_AESTHETICS_V2.file, b"PK\x03\x04 cut")
     states = {each.name: each.state for each in coyo_tools.verify_weights([NSFW, HEAD])}
-    assert states == {NSFW: "not known", HEAD: "wrong"}
+    assert states == {NSFW: "wrong", HEAD: "wrong"}
     assert {each.state for each in coyo_tools.weights([NSFW, HEAD])} == {"here"}
     with pytest.raises(WeightsError, match="nothing is fetched"):
         coyo_tools.fetch_weights([HEAD])
+
+
+def test_a_whole_file_of_unknown_digest_is_not_called_right(offline: Path) -> None:
+    for file in ("config.json", "preprocessor_config.json"):
+        put(offline, "align_similarity", file, b"{}")
+    put(offline, "align_similarity", "model.safetensors", b"\x02" + bytes(7) + b"{}")
+    (found,) = coyo_tools.verify_weights(["align_similarity"])
+    assert (found.state, found.sha256) == ("not known", None)
 
 
 def test_unknown_names_are_answered_with_the_nearest() -> None:

@@ -119,7 +119,8 @@ class Weights:
 
     name: what `coyo weights` and `--weights NAME=PATH` call it. file: its own name. formats: that
     `--weights` takes, the usual file's first. revision: "" where it is whatever stands there now.
-    bytes, sha256: None where nobody has looked. also_at: where another program may keep it.
+    bytes, sha256: None where nobody has looked. git_blob: the SHA-1 that a git repository names the
+    file by, where that is what is known. also_at: where another program may keep it.
     otherwise: other names of the file, for repositories that have none of this one. beside:
     further files of the repository that are wanted with it; optional: those it may lack. With
     them the weights are a folder.
@@ -135,6 +136,7 @@ class Weights:
     revision: str = ""
     bytes: int | None = None
     sha256: str | None = None
+    git_blob: str | None = None
     also_at: Callable[[], Path | None] = _nowhere
     otherwise: tuple[str, ...] = ()
     beside: tuple[str, ...] = ()

@@ -26,6 +26,7 @@ from coyo_tools.words.errors import SourceError, SourceNotFound, WeightsError
 from coyo_tools.words.progress import Listener, Progress, silent
 
 OFFLINE = "COYO_WEIGHTS_DIR"
+_READ_BYTES = 1 << 20
 
 
 def offline_folder() -> Path | None:
@@ -122,14 +123,32 @@ def check(weights: Weights, path: Path) -> str:
 
 def _checked(weights: Weights, file: Path) -> str:
     found, known = sha256_of(file), known_sha256(weights, file)
-    if known not in (None, found):
+    wrong = _unlike("sha256", found, known) or _unlike_blob(weights, file)
+    if wrong:
         raise WeightsError(
-            f"is another file than {weights.name} has, or a part of it: sha256 {found[:12]}..., "
-            f"expected {known[:12]}...",
+            f"is another file than {weights.name} has, or a part of it: {wrong}",
             where=str(file),
             todo=f"run: coyo weights fetch {weights.name}",
         )
     return found
+
+
+def _unlike(digest: str, found: str, known: str | None) -> str:
+    """What differs, in words; "" where nothing does or nothing is known."""
+    return (
+        f"{digest} {found[:12]}..., expected {known[:12]}..." if known not in (None, found) else ""
+    )
+
+
+def _unlike_blob(weights: Weights, file: Path, name: str | None = None) -> str:
+    """The same of git's digest. name: the file's own, where it is still under another."""
+    if weights.git_blob is None or (name or file.name) != weights.file:
+        return ""
+    digest = hashlib.sha1(f"blob {file.stat().st_size}\0".encode(), usedforsecurity=False)
+    with file.open("rb") as handle:
+        while data := handle.read(_READ_BYTES):
+            digest.update(data)
+    return _unlike("git blob", digest.hexdigest(), weights.git_blob)
 
 
 def _together(weights: Weights, files: Sequence[tuple[Path, str]]) -> str:
@@ -256,8 +275,9 @@ def _keep(weights: Weights, part: Path, place: Path, sha256: str | None) -> None
     try:
         if place.name in weights.files:
             check_file(part, weights.formats)
-        if sha256 not in (None, found):
-            raise WeightsError(f"has sha256 {found[:12]}..., expected {str(sha256)[:12]}...")
+        wrong = _unlike("sha256", found, sha256) or _unlike_blob(weights, part, place.name)
+        if wrong:
+            raise WeightsError(f"has {wrong}")
     except WeightsError:
         part.unlink()
         raise

@@ -1,7 +1,9 @@
 """The weights of every score of this package: one table, and nothing else says where they are.
 
-A sha256 stands here where the file itself was looked at; None says that it was not. Of a file of
-the hub the hub's own sha256 is taken when it is fetched, and kept beside it.
+A sha256 stands here where the file itself was looked at or, of CLIP and open_nsfw, where at least
+three public projects that fetched it independently recorded the same one. Of LAION's watermark
+detector git's own digest stands here, as its repository names it. Of other files of the hub the
+hub's own sha256 is taken when they are fetched, and kept beside them.
 """
 
 from __future__ import annotations
@@ -26,7 +28,10 @@ CLIP_VIT_B_32 = Weights(
     name="clip_similarity_vitb32",
     file="open_clip_model.safetensors",
     repository="timm/vit_base_patch32_clip_224.openai",
+    revision="a6f597a30f7b82c51704746581f9a4e41421e878",
     formats=(SAFETENSORS, TORCH),
+    bytes=605_143_284,
+    sha256="e6d1bd7789aa45192b3bf90570a789b478bae1b74ebcce7eddd908e83a2b7c31",
     licence="MIT",
     citation=_CLIP,
 )
@@ -34,7 +39,10 @@ CLIP_VIT_L_14 = Weights(
     name="clip_similarity_vitl14",
     file="open_clip_model.safetensors",
     repository="timm/vit_large_patch14_clip_224.openai",
+    revision="18d0535469bb561bf468d76c1d73aa35156c922b",
     formats=(SAFETENSORS, TORCH),
+    bytes=1_710_517_724,
+    sha256="9ce2e8a8ebfff3793d7d375ad6d3c35cb9aebf3de7ace0fc7308accab7cd207e",
     licence="MIT",
     citation=_CLIP,
 )
@@ -55,6 +63,8 @@ OPEN_NSFW = Weights(
     url="https://github.com/bhky/opennsfw2/releases/download/v0.1.0/open_nsfw_weights.h5",
     revision="v0.1.0",
     formats=(HDF5, ONNX),
+    bytes=24_221_200,
+    sha256="14ca261f48bdd88c1eecba96a761bd1579b523adae1b749b0a4ffd8b7ed8babe",
     licence="BSD-2-Clause",
     citation="Mahadeokar and Pesavento 2016, open_nsfw",
     also_at=_open_nsfw_at_hand,
@@ -100,10 +110,11 @@ LAION_SAFETY = Weights(
 LAION_WATERMARK = Weights(
     name="watermark_score_laion",
     file="watermark_model_v1.pt",
-    url="https://github.com/LAION-AI/LAION-5B-WatermarkDetection/raw/main/models/"
-    "watermark_model_v1.pt",
+    url="https://github.com/LAION-AI/LAION-5B-WatermarkDetection/raw/"
+    "d8786e32b8a46bd1c254826dae51f54ab5b1e9e4/models/watermark_model_v1.pt",
     revision="v1",
     formats=(TORCH, SAFETENSORS),
+    git_blob="09db4ad1b059bccc2be67380d321b67f0e9288e9",
     licence="MIT",
     citation="LAION 2022, LAION-5B-WatermarkDetection, github.com/LAION-AI",
 )

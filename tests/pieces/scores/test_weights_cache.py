@@ -68,6 +68,22 @@ def quick(attempts: int = 3) -> Traffic:
     return Traffic(RemoteSettings(attempts=attempts, pause_s=0.01, timeout_s=5))
 
 
+def test_a_file_that_only_git_names_is_compared_with_that(
+    server: ModelServer, weights: Weights
+) -> None:
+    blob = hashlib.sha1(b"blob %d\0" % len(CONTENT) + CONTENT).hexdigest()
+    path = cache.fetch(replace(weights, sha256=None, git_blob=blob))
+    cache.check(replace(weights, sha256=None, git_blob=blob), path)
+    path.with_name("w.h5.sha256").unlink()
+    path.write_bytes(CONTENT[:-1])
+    with pytest.raises(WeightsError, match=f"git blob .*, expected {blob[:12]}"):
+        cache.check(replace(weights, sha256=None, git_blob=blob), path)
+    path.unlink()
+    with pytest.raises(WeightsError, match="has git blob"):
+        cache.fetch(replace(weights, sha256=None, git_blob="0" * 40))
+    assert not path.exists()
+
+
 def test_fetched_once_with_its_sha256_beside_it(server: ModelServer, weights: Weights) -> None:
     assert cache.at_hand(weights) is None
     path = cache.fetch(weights)
