@@ -14,6 +14,8 @@ import re
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from coyo_tools.pieces import inflate
+
 if TYPE_CHECKING:
     import numpy as np
     from av import VideoFrame
@@ -59,6 +61,8 @@ def decoded(data: bytes, decoder: str, size: tuple[int, int]) -> VideoFrame | No
     """The picture's planes; None where FFmpeg objects, or finds another size in px."""
     import av
 
+    if decoder == _CODECS["png"]:
+        data = inflate.stored(data) or data
     context: Any = _silenced().CodecContext.create(decoder, "r")
     context.thread_count = 1
     most = (size[0] + _MARGIN) * (size[1] + _MARGIN)
