@@ -6,8 +6,8 @@ Over http and over TLS. Both run as whole processes with COYO's recommended sett
 keep_ratio, only if bigger, no re-encoding where no resize is needed, quality 95, area, 2
 processes. Runs are interleaved; the start-up, measured on four urls, is taken off both; a tenth
 of the urls is 404. Also: how near the pictures are to cv2's INTER_AREA of a full decode, and how
-long processes are idle at the end. Needs nginx, openssl, the `img2dataset` extra, scikit-image
-and scikit-learn (for the photographs).
+long cores and processes are idle at the end. Needs nginx, openssl, the `img2dataset` extra,
+scikit-image and scikit-learn (for the photographs).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import harness
 
@@ -330,16 +330,29 @@ def quality(www: Path) -> str:
 
 
 def tails(root: Path, subset: Path, arguments: argparse.Namespace) -> str:
-    """How long worker processes had nothing to do in the last fifth of a run, in words."""
+    """What had nothing to do in the last fifth of a run, in words."""
     found = [tail(root, subset, arguments) for _ in range(TAILS)]
+
+    def told(shares: list[float]) -> str:
+        return f"{statistics.median(shares):.1%} of the time in the median, {max(shares):.1%}"
+
+    cores, processes = ([getattr(each, name) for each in found] for name in Idle._fields)
     return (
-        f"In the last fifth of {TAILS} runs processes were idle "
-        f"{statistics.median(found):.1%} of the time in the median, {max(found):.1%} at most."
+        f"In the last fifth of {TAILS} runs the processes' {arguments.processes} cores lay idle "
+        f"{told(cores)} at most. A process had nothing to do {told(processes)} at most: where one "
+        "has no rows left, the other decodes in as many threads as there are cores."
     )
 
 
-def tail(root: Path, subset: Path, arguments: argparse.Namespace) -> float:
-    """The share of one run."""
+class Idle(NamedTuple):
+    """Shares of the last fifth of a run: of the cores' time, and of the processes'."""
+
+    cores: float
+    processes: float
+
+
+def tail(root: Path, subset: Path, arguments: argparse.Namespace) -> Idle:
+    """The shares of one run."""
     out = root / "out-coyo"
     shutil.rmtree(out, ignore_errors=True)
     command = commands(root, subset, arguments.processes, shard_size(arguments))["coyo download"]
@@ -350,34 +363,38 @@ def tail(root: Path, subset: Path, arguments: argparse.Namespace) -> float:
     from_s = end - 0.2 * (end - start)
     workers = sorted(samples.values(), key=lambda at: -sum(at.values()))[: arguments.processes]
     times = sorted({at for worker in workers for at in worker if from_s <= at <= end})
-    busy = sum(worker.get(at, False) for worker in workers for at in times)
-    return 1 - busy / (len(times) * arguments.processes)
+    busy = [[worker.get(at, 0) for worker in workers] for at in times]
+    whole = len(times) * arguments.processes
+    return Idle(
+        1 - sum(min(sum(threads), arguments.processes) for threads in busy) / whole,
+        1 - sum(bool(n) for threads in busy for n in threads) / whole,
+    )
 
 
-def watched(command: list[str], env: dict[str, str]) -> dict[int, dict[float, bool]]:
-    """For each process of a run, and each moment: whether a thread of it ran or could have."""
+def watched(command: list[str], env: dict[str, str]) -> dict[int, dict[float, int]]:
+    """For each process of a run, and each moment: how many of its threads ran or could have."""
     process = subprocess.Popen(
         command,
         env={**os.environ, **env},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    found: dict[int, dict[float, bool]] = {}
+    found: dict[int, dict[float, int]] = {}
     while process.poll() is None:
         now = time.time()
         for number in harness.family(process.pid)[1:]:
             with contextlib.suppress(OSError):  # it has ended
-                found.setdefault(number, {})[now] = is_busy(Path(f"/proc/{number}"))
+                found.setdefault(number, {})[now] = busy_threads(Path(f"/proc/{number}"))
         time.sleep(0.02)
     if process.returncode:
         raise RuntimeError(f"{' '.join(command)}: exit {process.returncode}")
     return found
 
 
-def is_busy(folder: Path) -> bool:
-    """Whether a thread of a process in /proc runs, may run, or waits for a disk."""
+def busy_threads(folder: Path) -> int:
+    """How many threads of a process in /proc run, may run, or wait for a disk."""
     states = (path.read_text().rpartition(")")[2].split()[0] for path in folder.glob("task/*/stat"))
-    return any(state in "RD" for state in states)
+    return sum(state in "RD" for state in states)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import queue
 import threading
 import time
@@ -36,7 +37,8 @@ if TYPE_CHECKING:
 
 OPEN_SHARDS = 8  # a worker's shards under way at once; more than one only for stragglers
 _GLANCE_S = 0.1  # how often a shard looks whether another one that it needs is done
-_TELL_S = 0.5  # between two progress events
+_TELL_S = 0.5  # between two progress events, and between two looks for free cores
+_ENDED = "ended"  # where each process leaves a mark when all its rows are stored
 
 Emit = Callable[[Any], None]
 
@@ -46,8 +48,8 @@ class Download:
     """The work over shards. todo: numbers of all shards this run makes, by any worker.
 
     scratch: a local folder that all workers share, in which they leave marks. threads: that
-    decode, in each process. census: keep what became of the rows, and no pictures. processes:
-    that share what a host bears.
+    decode, in each process; more where other processes have ended. census: keep what became of
+    the rows, and no pictures. processes: that share the cores, and what a host bears.
     """
 
     settings: DownloadSettings
@@ -102,6 +104,7 @@ class _Line:
     ) -> None:
         self._work, self._settings = work, work.settings
         self._units, self._emit, self._give = units, emit, give
+        self._ended = Path(work.scratch) / _ENDED
         self._tally = Tally()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._main: asyncio.Task[None] | None = None
@@ -135,7 +138,10 @@ class _Line:
         self._room = asyncio.Semaphore(OPEN_SHARDS)
         self._idle = asyncio.Event()
         self._idle.set()
-        self._decoders = ThreadPoolExecutor(self._work.threads, thread_name_prefix="decode")
+        self._threads = self._work.threads
+        self._cores = asyncio.Semaphore(self._threads)
+        most = self._threads * self._work.processes
+        self._decoders = ThreadPoolExecutor(most, thread_name_prefix="decode")
         self._files = ThreadPoolExecutor(2, thread_name_prefix="files")
         self._asking = ThreadPoolExecutor(1, thread_name_prefix="units")
         self._careful: CarefulDecoder | None = None
@@ -156,6 +162,8 @@ class _Line:
         finally:
             teller.cancel()
         self._tell_now()
+        self._ended.mkdir(exist_ok=True)
+        (self._ended / str(os.getpid())).touch()
 
     def _end(self) -> None:
         """Let threads go and leave nothing half-written behind."""
@@ -232,9 +240,9 @@ class _Line:
     async def _add(self, shard: OpenShard, row: int, result: bytes | Failure | Outcome) -> None:
         """Decode and write a row in a thread; publish the shard with its last row."""
         loop = asyncio.get_running_loop()
-        rows, outcome = await loop.run_in_executor(
-            self._decoders, partial(_pack, shard, row, result, self._settings, self._work.blocked)
-        )
+        pack = partial(_pack, shard, row, result, self._settings, self._work.blocked)
+        async with self._cores:
+            rows, outcome = await loop.run_in_executor(self._decoders, pack)
         error = outcome.failure.error if outcome.failure else None
         self._tally.add(rows, error, outcome.fetched_bytes)
         await self._finish_if_done(shard)
@@ -282,6 +290,16 @@ class _Line:
         while True:
             await asyncio.sleep(_TELL_S)
             self._tell_now()
+            self._take_free_cores()
+
+    def _take_free_cores(self) -> None:
+        """Decode in more threads where other processes have no rows left."""
+        ended = len(list(self._ended.glob("*")))
+        working = max(1, self._work.processes - ended)
+        threads = self._work.threads * self._work.processes // working
+        for _ in range(threads - self._threads):
+            self._cores.release()
+        self._threads = max(threads, self._threads)
 
     def _tell_now(self) -> None:
         if (news := self._tally.take()) is not None:
