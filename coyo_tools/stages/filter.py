@@ -1,8 +1,8 @@
 """One part of metadata in, one part out: the rows that pass every rule, in their order.
 
-The part is read in bites of a few row groups, and polars writes one while the next is read; a local
-part whose row groups are small is one bite. A local bite is one query: the rules' columns are
-decoded first and judged, the rest only where it must be.
+The part is read in bites of a few row groups, and polars writes one while the next is read. A local
+bite is one query: the rules' columns are decoded first and judged, the rest only where it must be.
+A local part whose row groups are small is one bite, and that query writes it too.
 Of a remote bite no byte is fetched that is not needed: first the rules' columns, then the
 others where something survives. Both give the same bytes. Row groups that statistics rule out are
 not read.
@@ -16,7 +16,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -157,14 +157,17 @@ class _Query:
         self._whole = not self._remote and _largest_group(part) <= _SMALL
         # Ids that are not written are caught on their way.
         self._catch_ids = what.ids and "id" not in what.columns
-        self._judge = Judge(
-            self._tests,
-            on_rows=self._heard,
-            stopped=hooks.stopped,
-            catch_ids=self._catch_ids and not self._remote,
-        )
+        self._judge = self._new_judge()
         self._ids: list[pl.Series] = []
         self._failure: BaseException | None = None
+
+    def _new_judge(self) -> Judge:
+        return Judge(
+            self._tests,
+            on_rows=self._heard,
+            stopped=self._hooks.stopped,
+            catch_ids=self._catch_ids and not self._remote,
+        )
 
     @property
     def counts(self) -> Counts:
@@ -173,13 +176,41 @@ class _Query:
 
     def write(self, path: Path) -> None:
         """Write the rows that pass. Raises what `filter_part` does."""
+        with self.errors():
+            if not (self._whole and self._wrote_at_once(path)):
+                self._write(self.rows(), path)
+        if self.counts.rows != self._part.rows:
+            raise self._changed(f"{self.counts.rows:,} rows where it said {self._part.rows:,}")
+
+    def _wrote_at_once(self, path: Path) -> bool:
+        """Write the part in one query, in which no row comes by Python; whether that was done.
+
+        Where it fails it is made again from bites, which tells what could not be read from what
+        could not be written.
+        """
+        import polars as pl
+
+        found = list(self._bites())
+        if len(found) != 1:
+            return False
+        try:
+            with serve(found[0]) as served:
+                self._leave_unread()
+                self._write(self._passing(served), path)
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError):
+            self._failure = self._judge.failure
+            if self._failure is not None:
+                raise
+            self._hooks = replace(self._hooks, on_rows=lambda _: None)  # they were told already
+            self._judge = self._new_judge()
+            return False
+        return True
+
+    def _write(self, rows: pl.LazyFrame, path: Path) -> None:
         import pyarrow as pa
 
         schema = pa.schema([self._part.schema.field(name) for name in self._what.columns])
-        with self.errors():
-            write_frame(self.rows().select(self._written()), path, schema, self._record)
-        if self.counts.rows != self._part.rows:
-            raise self._changed(f"{self.counts.rows:,} rows where it said {self._part.rows:,}")
+        write_frame(rows.select(self._written()), path, schema, self._record)
 
     def _written(self) -> list[pl.Expr]:
         """The columns to write, as the rules leave them."""

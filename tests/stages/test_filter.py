@@ -14,6 +14,7 @@ from coyo_tools.pieces import written
 from coyo_tools.pieces.rules import rules_of
 from coyo_tools.pieces.selections import entries_of
 from coyo_tools.pieces.source import find
+from coyo_tools.stages import filter as stage
 from coyo_tools.stages.filter import Filter, Filtered, Hooks, Stopped, filter_part
 from coyo_tools.words.errors import CorruptFile
 from tests.metadata import metadata, nasty, small_bites, write_parts
@@ -70,6 +71,35 @@ def test_one_bite_gives_the_bytes_of_several(
     assert 0 < one.counts.kept < one.counts.rows == 600
     for name in ("part-0.parquet", "part-0.parquet.npy"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "several" / name).read_bytes()
+
+
+def test_one_bite_is_written_by_its_own_query_and_again_where_that_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_parts(tmp_path / "in", [nasty(600)], row_group_size=100)
+    bitten, asked, told = stage._Query._bitten, [0], [0]
+
+    def counted(query: Any) -> Any:
+        asked[0] += 1
+        return bitten(query)
+
+    def heard(rows: int) -> None:
+        told[0] += rows
+
+    monkeypatch.setattr(stage._Query, "_bitten", counted)
+    once = filtered(tmp_path / "in", tmp_path / "once", ("id", "url"), on_rows=heard)
+    assert (asked, told) == ([0], [600])
+
+    def fails_once(*given: Any) -> None:
+        monkeypatch.setattr(stage, "write_frame", written.write_frame)
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(stage, "write_frame", fails_once)
+    again = filtered(tmp_path / "in", tmp_path / "again", ("id", "url"))
+    assert asked == [1]
+    assert again.counts == once.counts
+    name = "part-0.parquet"
+    assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "once" / name).read_bytes()
 
 
 def test_one_bite_that_breaks_or_is_stopped_leaves_nothing(tmp_path: Path) -> None:
