@@ -319,8 +319,10 @@ def ids_of(runs: Sequence[SortedRun], chunk_rows: int = CHUNK_ROWS) -> Ids:
 
     digest, repeated = hashlib.sha256(), 0
     for pieces in merged(runs, chunk_rows):  # equal ids come together
-        ids = np.concatenate(pieces)
-        ids.sort(kind="stable")  # which takes sorted runs as such
+        ids = pieces[0]
+        if len(pieces) > 1:
+            ids = np.concatenate(pieces)
+            ids.sort(kind="stable")  # which takes sorted runs as such
         repeated += int(np.count_nonzero(ids[1:] == ids[:-1]))
         digest.update(ids.astype("<i8", copy=False).data)
     return Ids(f"sha256:{digest.hexdigest()}", repeated)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from coyo_tools.machinery import engine, manifest
+from coyo_tools.machinery.sorted_runs import Spill
 from coyo_tools.machinery.storage import Folder, folder_at, is_remote, local_path
 from coyo_tools.machinery.traffic import Fetched, Traffic, told_of_waits
 from coyo_tools.pieces import source as sources
@@ -215,7 +216,7 @@ class _Job:
                 done[part.part.name] = filtered
                 if part.held is not None:
                     part.held.drop(part)
-            self._finish(run, [done[part.part.name] for part in self._parts])
+            self._finish(run, [done[part.part.name] for part in self._parts], Path(scratch))
 
     def _filter(self, part: OpenPart) -> Filter:
         rules = tuple(of_part(rule, part.part.name) for rule in self._rules)
@@ -229,12 +230,12 @@ class _Job:
         fingerprint = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
         return Filter(rules, self._columns, fingerprint, self._ids)
 
-    def _finish(self, run: Run, done: Sequence[Filtered]) -> None:
+    def _finish(self, run: Run, done: Sequence[Filtered], scratch: Path) -> None:
         counts = sum((each.counts for each in done), Counts.none(len(self._rules)))
         schemas = {part.binding.schema for part in self._parts} or {"coyo"}
         schema = schemas.pop() if len(schemas) == 1 else "mixed"
         steps = funnel(self._rules, counts, schema=schema)
-        ids = self._ids_of(done)
+        ids = self._ids_of(done, scratch)
         run.finish(
             {
                 "source": self._source,
@@ -252,10 +253,16 @@ class _Job:
             ids.digest if ids else None,
         )
 
-    def _ids_of(self, done: Sequence[Filtered]) -> manifest.Ids | None:
+    def _ids_of(self, done: Sequence[Filtered], scratch: Path) -> manifest.Ids | None:
+        import numpy as np
+
         if not self._ids:
             return None
-        return manifest.ids_of([each.ids for each in done if each.ids])
+        spill = Spill(scratch)
+        for each in done:
+            if each.ids:
+                spill.add(np.load(each.ids))
+        return manifest.ids_of(spill.runs())
 
 
 def _casts(parts: Sequence[OpenPart], columns: Sequence[str]) -> list[Cast]:
