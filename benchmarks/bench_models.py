@@ -64,7 +64,7 @@ def faces() -> tuple[Side, Side]:
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     detector = scrfd.Detector(lambda batch: session.run(None, {"input.1": batch}))
     batch = np.zeros((1, 3, scrfd.SIDE, scrfd.SIDE), np.float32)
-    return scored(num_faces.Faces(detector)), lambda images: [
+    return scored(num_faces.Faces(detector.side, detector)), lambda images: [
         session.run(None, {"input.1": batch}) for _ in images
     ]
 

@@ -1,6 +1,7 @@
 """coyo score beside two open_clip loops, and against what decoding and the model allow.
 
     python benchmarks/bench_score.py [--pictures 192] [--runs 3] [--device cpu] [--sides 400,1600]
+        [--decode-in auto|threads|processes]
 
 CLIP ViT-B-32 with random weights (the arithmetic is the same) over shards of photographs, JPEG of
 three sizes, with captions as long as COYO's. All sides store the cosine of picture and caption:
@@ -16,6 +17,8 @@ runs it; decoding with preprocessing: p), what they allow when they share the co
 machine that does nothing else; in brackets a CPU second, which other processes disturb less.
 
 With `--device cuda` also what half precision does to speed and values, and how busy the GPU is.
+`--decode-in` says what decodes in coyo, alone and in its engine: on a GPU compare threads and
+processes. It does not write RESULTS.md unless it is auto.
 """
 
 from __future__ import annotations
@@ -65,6 +68,7 @@ def main() -> None:
     options.add_argument("--pictures", type=int, default=192)
     options.add_argument("--runs", type=int, default=3)
     options.add_argument("--device", default="cpu")
+    options.add_argument("--decode-in", default="auto", choices=("auto", "threads", "processes"))
     options.add_argument("--sides", default="400,800,1600", help="longer sides, px")
     options.add_argument("--dry-run", action="store_true", help="do not write RESULTS.md")
     options.add_argument("--side", help="run one side, as the benchmark starts it")
@@ -72,7 +76,7 @@ def main() -> None:
     options.add_argument("--out", type=Path)
     asked = options.parse_args()
     if asked.side:
-        SIDES[asked.side](asked.input, asked.out, asked.device)
+        SIDES[asked.side](asked)
         return
     make_weights()
     lines = [
@@ -89,7 +93,7 @@ def main() -> None:
     if asked.device != "cpu":
         lines += ["", *half_precision(int(asked.sides.split(",")[0]), asked)]
     print("\n".join(lines))
-    if not asked.dry_run:
+    if not asked.dry_run and asked.decode_in == "auto":
         title = "score: CLIP pictures a second" + ("" if asked.device == "cpu" else ", GPU")
         write_section(title, "\n".join(lines))
 
@@ -198,10 +202,11 @@ def similarities(model: Any, images: Any, tokens: Any, device: str) -> list[floa
         return (image * text).sum(-1).tolist()  # type: ignore[no-any-return]
 
 
-def plain_loop(folder: Path, out: Path, device: str) -> None:
+def plain_loop(asked: argparse.Namespace) -> None:
     import torch
     from PIL import Image
 
+    folder, out, device = asked.input, asked.out, asked.device
     model, preprocess, tokenize = open_clip_model(device)
     found: list[float] = []
     images: list[Any] = []
@@ -223,10 +228,11 @@ def plain_loop(folder: Path, out: Path, device: str) -> None:
     out.write_text(json.dumps(found))
 
 
-def data_loader(folder: Path, out: Path, device: str) -> None:
+def data_loader(asked: argparse.Namespace) -> None:
     import torch
     from PIL import Image
 
+    folder, out, device = asked.input, asked.out, asked.device
     model, preprocess, tokenize = open_clip_model(device)
 
     class Shards(torch.utils.data.IterableDataset):  # type: ignore[type-arg]
@@ -244,7 +250,7 @@ def data_loader(folder: Path, out: Path, device: str) -> None:
     out.write_text(json.dumps(found))
 
 
-def parts(folder: Path, out: Path, device: str) -> None:
+def parts(asked: argparse.Namespace) -> None:
     """The parts alone and coyo's whole engine, on all cores, by turns in one process.
 
     Medians of wall and CPU seconds a picture, and of the engine's share of what the parts allow.
@@ -253,27 +259,36 @@ def parts(folder: Path, out: Path, device: str) -> None:
     from PIL import Image
 
     from coyo_tools.pieces.scores import scores_of
-    from coyo_tools.pieces.scores.lanes import load_lanes
     from coyo_tools.pieces.shard_reader import find_shards
-    from coyo_tools.stages import batch_size
     from coyo_tools.stages.crew import Crew
-    from coyo_tools.stages.score import _read
-    from coyo_tools.stages.score_table import Gathered, Panel, Row
+    from coyo_tools.stages.score import ScoreWork, _read, pick_device
+    from coyo_tools.stages.score_table import Gathered, Row
 
+    folder, out, device = asked.input, asked.out, pick_device(asked.device)
     pairs = [each for shard in sorted(folder.glob("*.tar")) for each in samples(shard)]
     model, preprocess, tokenize = open_clip_model(device)
     images = torch.stack([preprocess(Image.open(io.BytesIO(p))) for p, _ in pairs[:BATCH]])
     tokens = tokenize([caption for _, caption in pairs[:BATCH]])
     threads = torch.get_num_threads()
-    (lane,) = load_lanes(scores_of([COLUMN]), device, "fp32", {COLUMN: WEIGHTS})
-    panel = Panel([lane], (COLUMN,), batch_size.find([lane], device))
+    scores, weights = scores_of([COLUMN]), {COLUMN: str(WEIGHTS)}
+    worker = ScoreWork(
+        "", (COLUMN,), weights, device=device, threads=cores(), decode_in=asked.decode_in
+    )
+    panel = worker._panel(scores, (COLUMN,), device)
+    (lane,) = panel.lanes
     size = panel.sizes.of(lane)
     rows = [Row(None, None, caption, picture) for picture, caption in pairs]
     found = find_shards(folder)
-    with Crew(cores(), device) as crew:
+    with worker._decoders(scores, device) as decoders, Crew(cores(), device) as crew:
 
         def decode_all() -> list[Any]:
+            if decoders is not None:
+                return [each.ready[0] for each in decoders.in_order(panel, rows, 0)]
             return [each.ready[0] for each in crew.in_order(panel.prepare, rows, 4 * cores())]
+
+        def used() -> float:
+            pids = [each.process.pid for each in decoders._running] if decoders else []
+            return time.process_time() + sum(map(cpu_of, pids))
 
         ready = decode_all()
         batches = [ready[at : at + size] for at in range(0, len(ready), size)]
@@ -286,7 +301,7 @@ def parts(folder: Path, out: Path, device: str) -> None:
             tables = []
             for shard in found.shards:
                 tables.append(Gathered(panel, crew))
-                for _ in _read(shard, tables[-1], panel, crew):
+                for _ in _read(shard, tables[-1], panel, crew, decoders):
                     pass
             for table in tables:
                 table.table()
@@ -298,7 +313,9 @@ def parts(folder: Path, out: Path, device: str) -> None:
 
         work = {"model": model_all, "decode": decode_all, "engine": engine, "open_clip": open_clip}
         counts = {name: len(rows) for name in work} | {"open_clip": len(images)}
-        turns = [{n: timed(each, counts[n]) for n, each in work.items()} for _ in range(4)][1:]
+        turns = [{n: timed(each, counts[n], used) for n, each in work.items()} for _ in range(4)][
+            1:
+        ]
     said = {n: [statistics.median(t[n][i] for t in turns) for i in (0, 1)] for n in work}
     said["allowed"] = [
         statistics.median(together(t["model"][i], t["decode"][i], device) for t in turns)
@@ -318,12 +335,20 @@ def together(model_s: float, decode_s: float, device: str) -> float:
     return model_s + decode_s if device == "cpu" else max(model_s, decode_s)
 
 
-def timed(work: Callable[[], object], pictures: int) -> tuple[float, float]:
+def timed(
+    work: Callable[[], object], pictures: int, used: Callable[[], float]
+) -> tuple[float, float]:
     """Wall and CPU seconds a picture."""
-    started, used = time.perf_counter(), time.process_time()
+    started, before = time.perf_counter(), used()
     work()
     wall = time.perf_counter() - started
-    return wall / pictures, (time.process_time() - used) / pictures
+    return wall / pictures, (used() - before) / pictures
+
+
+def cpu_of(pid: int) -> float:
+    """CPU seconds of a process that runs, as Linux tells them."""
+    words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
 
 SIDES = {"open_clip loop": plain_loop, "DataLoader": data_loader, "parts": parts}
@@ -336,24 +361,25 @@ def cores() -> int:
 # Measuring
 
 
-def command(side: str, folder: Path, device: str) -> list[str]:
+def command(side: str, folder: Path, asked: argparse.Namespace) -> list[str]:
     out = OUT / f"score-{side.replace(' ', '-')}"
     if side == "coyo score":
-        words = ["score", str(folder), "-o", str(out), "-c", COLUMN, "--device", device]
+        words = ["score", str(folder), "-o", str(out), "-c", COLUMN, "--device", asked.device]
+        words += ["--decode-in", asked.decode_in]
         words += ["--weights", f"{COLUMN}={WEIGHTS}", "--overwrite", "--progress", "none"]
         return [sys.executable, "-m", "coyo_tools", *words]
     here = [sys.executable, __file__, "--side", side, "--input", str(folder), "--out", str(out)]
-    return [*here, "--device", device]
+    return [*here, "--device", asked.device, "--decode-in", asked.decode_in]
 
 
 def measure(side: int, asked: argparse.Namespace) -> str:
     """The line of the table for pictures of one size."""
     whole, startup = shards(side, asked.pictures), shards(side, STARTUP_PICTURES)
     names = ("open_clip loop", "DataLoader", "coyo score")
-    commands = {name: command(name, whole, asked.device) for name in names}
-    starts = {f"{name} start": command(name, startup, asked.device) for name in names}
+    commands = {name: command(name, whole, asked) for name in names}
+    starts = {f"{name} start": command(name, startup, asked) for name in names}
     figures = compare({**commands, **starts}, asked.runs, 0)
-    run_once(command("parts", shards(side, min(asked.pictures, PARTS_PICTURES)), asked.device))
+    run_once(command("parts", shards(side, min(asked.pictures, PARTS_PICTURES)), asked))
     alone = json.loads((OUT / "score-parts").read_text())
     pictures = asked.pictures - STARTUP_PICTURES
     rates = {name: rate(figures, name, pictures) for name in names}
@@ -386,7 +412,7 @@ def half_precision(side: int, asked: argparse.Namespace) -> list[str]:
     ]
     lines.append("|---|---:|---:|---:|")
     for precision in ("fp32", "fp16", "bf16"):
-        words = [*command("coyo score", folder, asked.device), "--precision", precision, "--json"]
+        words = [*command("coyo score", folder, asked), "--precision", precision, "--json"]
         with busy() as seen:
             said = json.loads(subprocess.run(words, check=True, capture_output=True).stdout)
         moved = said["precision_difference"].get(COLUMN, {"mean": 0, "largest": 0})

@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar
 
-from coyo_tools.words.errors import CoyoError, EngineError
+from coyo_tools.words.errors import EngineError, portable
 
 Unit = TypeVar("Unit")
 Result = TypeVar("Result")
@@ -98,14 +98,3 @@ def _run_here(
         raise portable(error) from error
     if given or next(source, None) is not None:
         raise EngineError("the work ended without a result for every unit")
-
-
-def portable(error: BaseException) -> CoyoError:
-    """The error itself where it is one of ours; else an EngineError with its traceback."""
-    if isinstance(error, CoyoError):
-        return error
-    import traceback
-
-    wrapped = EngineError(f"a worker failed: {type(error).__name__}: {error}")
-    wrapped.details = traceback.format_exc()
-    return wrapped

@@ -22,8 +22,8 @@ from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
 from typing import Any
 
-from coyo_tools.machinery.engine import Emit, portable
-from coyo_tools.words.errors import EngineError
+from coyo_tools.machinery.engine import Emit
+from coyo_tools.words.errors import EngineError, portable
 
 MAX_CRASHES = 2
 _GLANCE_S = 1.0  # how often the parent looks for workers that died without closing their pipe

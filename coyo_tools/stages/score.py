@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -25,6 +26,7 @@ from coyo_tools.pieces.source import OpenPart, Part, open_part
 from coyo_tools.stages import batch_size, embeddings
 from coyo_tools.stages.batch_size import BatchSizes
 from coyo_tools.stages.crew import Crew
+from coyo_tools.stages.decoders import Decoders
 from coyo_tools.stages.embeddings import EmbeddingsPlace
 from coyo_tools.stages.score_difference import MEASURED_ROWS, as_metadata, differences
 from coyo_tools.stages.score_table import Gathered, Panel, Prepared, Row
@@ -39,6 +41,7 @@ ROW_GROUP = 65_536  # rows
 TEXTS_AT_ONCE = 8_192  # captions of metadata that are counted together
 KEY_DIGITS = 16
 _TELL_ROWS = 8  # how often progress is told
+_ENOUGH_THREADS = 4  # to decode beside a GPU: they hardly wait for Python's lock
 
 
 def output_name(unit: Unit) -> str:
@@ -73,7 +76,8 @@ class ScoreWork:
     columns, model, pretrained: as in the settings. weights: local files, by their names in
     `weights_of`. embeddings: where to keep them, if at all; a file that is there already is left
     as it is. batch_size: None to find one for the
-    device. threads: that decode and, on the CPU, run the models. measured: the output in which to
+    device. threads: that decode and, on the CPU, run the models. decode_in: as in the settings;
+    there are as many processes as threads then. measured: the output in which to
     keep what shortcuts do to the values, "" where none are taken. Yields each unit with what came
     of it; emits how many rows more are decoded.
     """
@@ -88,6 +92,7 @@ class ScoreWork:
     compiled: bool = False
     batch_size: int | None = None
     threads: int = 1
+    decode_in: str = "auto"
     schema: str = "auto"
     measured: str = ""
     model: tuple[str, ...] = ()
@@ -96,31 +101,63 @@ class ScoreWork:
 
     def __call__(self, units: Iterator[Unit], emit: Emit) -> Iterator[tuple[Unit, Scored]]:
         """Score the units, in their order."""
-        chosen = choose(self.columns, self.model, self.pretrained)
-        kept = kept_of(chosen.scores) if self.embeddings else ()
-        scores = [*chosen.scores, *(each.score for each in kept)]
+        scores = self._scores()
         device = pick_device(self.device) if any(s.uses_device for s in scores) else None
         ending: deque[tuple[Unit, Future[Scored]]] = deque()  # all read, perhaps not all scored
         with (
             quiet(),
             ThreadPoolExecutor(1, "write") as writer,
+            self._decoders(scores, device) as decoders,
             Crew(self.threads, device) as crew,
         ):
-            panel = replace(self._panel(scores, chosen.columns, device or "cpu"), kept=kept)
+            panel = self._whole_panel(device or "cpu")
             for unit in units:
                 if isinstance(unit, Part):
                     tables = _score_part(open_part(unit, self.schema), panel, crew, emit)
                     yield unit, self._write(unit, panel, tables)
                     continue
                 gathered = Gathered(panel, crew)
-                for rows in _read(unit, gathered, panel, crew):
+                for rows in _read(unit, gathered, panel, crew, decoders):
                     emit(rows)
                     yield from _ended(ending, wait_for=0)
                 ending.append((unit, writer.submit(self._end, unit, gathered, panel, crew)))
                 yield from _ended(ending, wait_for=len(ending) - (1 if device else 0))
             yield from _ended(ending, wait_for=len(ending))
 
-    def _panel(self, scores: Sequence[Score], columns: tuple[str, ...], device: str) -> Panel:
+    def _scores(self) -> list[Score]:
+        """Those of the columns, and those whose values are embeddings to be kept."""
+        scores = choose(self.columns, self.model, self.pretrained).scores
+        kept = kept_of(scores) if self.embeddings else ()
+        return [*scores, *(each.score for each in kept)]
+
+    def _decoders(
+        self, scores: Sequence[Score], device: str | None
+    ) -> AbstractContextManager[Decoders | None]:
+        """The processes that decode, where it is not the crew that does."""
+        beside_gpu = device not in (None, "cpu") and self.threads > _ENOUGH_THREADS
+        wanted = beside_gpu if self.decode_in == "auto" else self.decode_in == "processes"
+        if not wanted or not any(score.needs_image for score in scores):
+            return nullcontext()
+        return Decoders(self.panel_to_prepare, self.threads)
+
+    def panel_to_prepare(self) -> Panel:
+        """What a process loads that decodes and does nothing else."""
+        return self._whole_panel("cpu", prepares_only=True)
+
+    def _whole_panel(self, device: str, *, prepares_only: bool = False) -> Panel:
+        chosen = choose(self.columns, self.model, self.pretrained)
+        kept = kept_of(chosen.scores) if self.embeddings else ()
+        loaded = self._panel(self._scores(), chosen.columns, device, prepares_only=prepares_only)
+        return replace(loaded, kept=kept)
+
+    def _panel(
+        self,
+        scores: Sequence[Score],
+        columns: tuple[str, ...],
+        device: str,
+        *,
+        prepares_only: bool = False,
+    ) -> Panel:
         if device != "cpu":
             keep_float32_whole()
         found = {name: Path(path) for name, path in self.weights.items()}
@@ -129,8 +166,9 @@ class ScoreWork:
             device,
             self.precision,
             found,
-            compiled=self.compiled,
+            compiled=self.compiled and not prepares_only,
             resize_on_device=self.resize_on_device,
+            prepares_only=prepares_only,
         )
         least_side = _least_side(lanes) if self.scaled_decoding else None
         if self.batch_size is None:
@@ -238,13 +276,15 @@ def keep_float32_whole() -> None:
     torch.backends.cuda.matmul.allow_tf32 = False
 
 
-def _read(shard: Shard, gathered: Gathered, panel: Panel, crew: Crew) -> Iterator[int]:
+def _read(
+    shard: Shard, gathered: Gathered, panel: Panel, crew: Crew, decoders: Decoders | None = None
+) -> Iterator[int]:
     """Give all pictures of the shard to the crew; the last batches may be under way at the end.
 
     Yields how many rows more have been given.
     """
     told = 0
-    for prepared in _prepared(shard, panel, crew):
+    for prepared in _prepared(shard, panel, crew, decoders):
         gathered.add(prepared)
         if len(gathered) - told >= _TELL_ROWS:
             yield len(gathered) - told
@@ -253,10 +293,15 @@ def _read(shard: Shard, gathered: Gathered, panel: Panel, crew: Crew) -> Iterato
     yield len(gathered) - told
 
 
-def _prepared(shard: Shard, panel: Panel, crew: Crew) -> Iterator[Prepared]:
+def _prepared(
+    shard: Shard, panel: Panel, crew: Crew, decoders: Decoders | None
+) -> Iterator[Prepared]:
     if not panel.needs_image:
         return map(panel.prepare, _rows(shard))
-    ahead = panel.sizes.largest(panel.lanes) + 2 * crew.threads
+    largest = panel.sizes.largest(panel.lanes)
+    if decoders is not None:
+        return decoders.in_order(panel, _rows(shard), largest)
+    ahead = largest + 2 * crew.threads
     return crew.in_order(panel.prepare, _rows(shard), ahead)
 
 

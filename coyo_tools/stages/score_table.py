@@ -42,7 +42,12 @@ class Clock:
             yield
         finally:
             spent = time.perf_counter() - started
-            with self._lock:
+            self.add({name: spent})
+
+    def add(self, seconds: Mapping[str, float]) -> None:
+        """Add what was spent elsewhere."""
+        with self._lock:
+            for name, spent in seconds.items():
                 self._seconds[name] = self._seconds.get(name, 0.0) + spent
 
     def take(self) -> dict[str, float]:
@@ -106,6 +111,10 @@ class Panel:
         if self.needs_image and row.picture is not None:
             with self.clock.timed("decode"):
                 image = decode(row.picture, self.least_side)
+        return self.prepare_decoded(row, image)
+
+    def prepare_decoded(self, row: Row, image: Any) -> Prepared:
+        """Preprocess what came of the row's picture: the picture, a Failure, None for none."""
         failure = image if isinstance(image, Failure) else None
         sample = Sample(row.key or "", row.caption, None if failure else image, row.facts)
         ready = []

@@ -278,6 +278,7 @@ def _work(
         scaled_decoding=settings.scaled_decoding,
         compiled=settings.compile,
         schema=settings.schema,
+        decode_in=settings.decode_in,
         model=settings.model,
         pretrained=settings.pretrained,
         embeddings=embeddings,

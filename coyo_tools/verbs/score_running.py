@@ -44,12 +44,14 @@ def _run(
     """A worker a device where models run; else as many processes as cores and units allow."""
     if not units:
         return
+    small = sum(unit.bytes for unit in units) < _SMALL_BYTES
     if any(s.uses_device for s in choose(work.columns, work.model, work.pretrained).scores):
+        if small and work.decode_in == "auto":
+            work = replace(work, decode_in="threads")
         threads = max(1, cores // len(devices))
         works = [replace(work, device=device, threads=threads) for device in devices]
         yield from engine.run_each(works, units, on_event=on_event)
         return
-    small = sum(unit.bytes for unit in units) < _SMALL_BYTES
     processes = 1 if small else min(cores, len(units))
     light = replace(work, threads=max(1, cores // processes))
     processes = 0 if processes == 1 else processes

@@ -268,6 +268,13 @@ class ScoreSettings:
         minimum=1,
         affects_result=False,
     )
+    decode_in: str = option(
+        "auto",
+        "What decodes beside a model. auto: processes where it runs on a GPU, more than 4 cores "
+        "decode for it and there are 64 MB of pictures, else threads. The values are the same.",
+        choices=("auto", "threads", "processes"),
+        affects_result=False,
+    )
 
     @property
     def shortcuts(self) -> bool:

@@ -125,3 +125,14 @@ def nearest(name: str, known: list[str]) -> str | None:
 
     matches = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return matches[0] if matches else None
+
+
+def portable(error: BaseException) -> CoyoError:
+    """The error itself where it is one of ours; else an EngineError with its traceback."""
+    if isinstance(error, CoyoError):
+        return error
+    import traceback
+
+    wrapped = EngineError(f"a worker failed: {type(error).__name__}: {error}")
+    wrapped.details = traceback.format_exc()
+    return wrapped

@@ -9,12 +9,17 @@ from pathlib import Path
 import pytest
 
 import coyo_tools
+from coyo_tools.machinery import engine
 from coyo_tools.pieces.scores import scores_of
+from coyo_tools.pieces.shard_reader import find_shards
+from coyo_tools.stages.score import ScoreWork
+from coyo_tools.verbs import score_running
 from coyo_tools.verbs.score import devices_of, overrides_of
 from coyo_tools.words.errors import (
     SettingsError,
     WeightsError,
 )
+from coyo_tools.words.progress import silent
 from tests.scores import fingerprint, rows_of, settings
 from tests.tars import sample, write_shards, write_tar
 
@@ -124,3 +129,33 @@ def test_a_worker_a_device_gives_the_same_bytes(tmp_path: Path) -> None:
         coyo_tools.score(shards, tmp_path / device, asked)
     assert fingerprint(tmp_path / "cpu") == fingerprint(tmp_path / "cpu,cpu")
     assert all(0 < row["nsfw_score_opennsfw2"] < 1 for row in rows_of(tmp_path / "cpu"))
+
+
+def test_who_decodes_belongs_to_no_result(tmp_path: Path) -> None:
+    shards = write_shards(tmp_path / "shards", 2, 9)
+    for how in ("threads", "processes"):
+        asked = settings("image_phash", "word_count", decode_in=how, workers=2)
+        coyo_tools.score(shards, tmp_path / how, asked)
+    assert fingerprint(tmp_path / "processes") == fingerprint(tmp_path / "threads")
+    again = coyo_tools.score(shards, tmp_path / "threads", asked)
+    assert again.rows_now == 0
+
+
+@pytest.mark.parametrize(
+    ("asked", "least_bytes", "wanted"),
+    [("auto", 0, "auto"), ("auto", 1 << 30, "threads"), ("processes", 1 << 30, "processes")],
+)
+def test_a_few_pictures_are_decoded_before_a_process_has_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str, least_bytes: int, wanted: str
+) -> None:
+    given = []
+    monkeypatch.setattr(engine, "run_each", lambda works, *_, **__: given.extend(works) or ())
+    monkeypatch.setattr(score_running, "_SMALL_BYTES", least_bytes)
+    shards = find_shards(write_shards(tmp_path / "shards", 1, 2))
+    assert shards is not None
+    work = ScoreWork("out", ("clip_similarity_vitb32",), decode_in=asked)
+    score_running.compute(work, ["cuda:0", "cuda:1"], 16, shards.shards, 1, silent)
+    assert [(each.device, each.threads, each.decode_in) for each in given] == [
+        ("cuda:0", 8, wanted),
+        ("cuda:1", 8, wanted),
+    ]

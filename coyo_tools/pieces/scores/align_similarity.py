@@ -38,7 +38,9 @@ class AlignEncoder:
     def __init__(self, setup: Setup) -> None:
         assert setup.weights is not None
         self._device = setup.device
-        self._model = hub_models.load_model("AlignModel", setup.weights).to(setup.device)
+        self._model: Any = None
+        if not setup.prepares_only:
+            self._model = hub_models.load_model("AlignModel", setup.weights).to(setup.device)
         self._processor = hub_models.load_image_processor(setup.weights)
         self._tokenize = hub_models.CaptionTokenizer(setup.weights, TOKENS)
 

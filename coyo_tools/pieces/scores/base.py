@@ -58,7 +58,8 @@ class Setup:
 
     weights: the checked local file or folder. tokenizer: the folder of an encoder's tokenizer,
     where that is not in the model's own package. compiled, resize_on_device: wishes, for models
-    that can.
+    that can. prepares_only: the scorer is asked to prepare and nothing else, so its model may be
+    left out.
     """
 
     device: str = "cpu"
@@ -67,6 +68,7 @@ class Setup:
     tokenizer: Path | None = None
     compiled: bool = False
     resize_on_device: bool = False
+    prepares_only: bool = False
 
 
 class Scorer(Protocol):

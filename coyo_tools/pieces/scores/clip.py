@@ -42,10 +42,12 @@ class ClipEncoder:
 
         assert setup.weights is not None
         self._device = setup.device
-        tower = setup.tokenizer
-        self._model = build_model(model, setup.weights, setup.precision, tower).to(setup.device)
+        self._model: Any = None
+        if not setup.prepares_only:
+            built = build_model(model, setup.weights, setup.precision, setup.tokenizer)
+            self._model = built.to(setup.device)
         self._dtype = open_clip.get_input_dtype(setup.precision)
-        size = self._model.visual.image_size
+        size = image_size(model.architecture)
         self.side_px: int = max(size) if isinstance(size, tuple | list) else size
         cfg = PreprocessCfg(size=size, **dict(model.preprocessing))
         self._shortest = cfg.resize_mode == "shortest"
@@ -53,7 +55,7 @@ class ClipEncoder:
         *self._cut, _, self._normalize = image_transform_v2(cfg, is_train=False).transforms
         self._tokenize = tokenizer_of(model.architecture, setup.tokenizer)
         self._resize_on_device = setup.resize_on_device
-        if setup.compiled:
+        if setup.compiled and self._model is not None:
             self._compile()
 
     def prepare(self, sample: Sample, *, with_text: bool) -> tuple[Any, Any] | Failure:
@@ -127,6 +129,14 @@ class ClipEncoder:
         if self._device == "cpu":
             return batch
         return batch.pin_memory().to(self._device, non_blocking=True)
+
+
+def image_size(architecture: str) -> int | tuple[int, int]:
+    """Of the picture that a model of open_clip sees, px; without building the model."""
+    import open_clip
+
+    vision = open_clip.get_model_config(architecture)["vision_cfg"]
+    return cast("int | tuple[int, int]", open_clip.CLIPVisionCfg(**vision).image_size)
 
 
 def encode_texts(model: Any, tokens: Any, on_device: Callable[[Any], Any]) -> Any:

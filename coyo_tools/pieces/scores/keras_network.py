@@ -35,11 +35,7 @@ class KerasNetwork:
             [name for name, *_ in inner[end]] for end in ("input_layers", "output_layers")
         )
         self._steps = [self._step(layer) for layer in inner["layers"]]
-        first = next(each for each in inner["layers"] if each["name"] == self._input)
-        shape = first["config"]["batch_input_shape"]
-        if len(shape) != 4 or shape[1] != shape[2] or shape[3] != 3:
-            raise ValueError(f"its input is {shape}, not square pictures")
-        self.side = int(shape[1])
+        self.side = input_side(config)
 
     def _step(self, layer: Mapping[str, Any]) -> tuple[str, list[str], Layer]:
         name, kind = layer["name"], layer["class_name"]
@@ -72,6 +68,17 @@ class KerasNetwork:
                 for source in {source for source in sources if last[source] == name}:
                     del values[source]  # nobody needs it any more
             return values[self._output].cpu().numpy()
+
+
+def input_side(config: Mapping[str, Any]) -> int:
+    """Of the pictures that the model sees, px. Raises ValueError where they are not square."""
+    inner = config["config"]
+    ((name, *_),) = inner["input_layers"]
+    first = next(each for each in inner["layers"] if each["name"] == name)
+    shape = first["config"]["batch_input_shape"]
+    if len(shape) != 4 or shape[1] != shape[2] or shape[3] != 3:
+        raise ValueError(f"its input is {shape}, not square pictures")
+    return int(shape[1])
 
 
 def read_h5(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:

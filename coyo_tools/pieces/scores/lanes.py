@@ -60,24 +60,30 @@ def load_lanes(
     *,
     compiled: bool = False,
     resize_on_device: bool = False,
+    prepares_only: bool = False,
 ) -> list[Lane]:
-    """Load the scores. weights: local files by their names in `weights_of`."""
+    """Load the scores. weights: local files by their names in `weights_of`.
+
+    prepares_only: nothing is ever scored. Heads, which only look at embeddings, are not loaded.
+    """
 
     def setup(wanted: Weights | None, tokenizer: Weights | None = None) -> Setup:
         file, words = (weights[each.name] if each else None for each in (wanted, tokenizer))
-        return Setup(device, precision, file, words, compiled, resize_on_device)
+        return Setup(device, precision, file, words, compiled, resize_on_device, prepares_only)
 
     together: dict[object, list[Score]] = {}
     for score in scores:
         together.setdefault(score.encoder or score.name, []).append(score)
     lanes = []
     for group in together.values():
-        loaded = [score.load(setup(score.weights)) for score in group]
-        scorer = cast("Scorer", loaded[0])
         if encoder := group[0].encoder:
+            wanted = () if prepares_only else group
+            heads = [cast("Head", score.load(setup(score.weights))) for score in wanted]
             embedding = encoder.load(setup(encoder.weights, encoder.tokenizer))
-            scorer = Encoded(embedding, group, cast("list[Head]", loaded))
-        lanes.append(Lane(tuple(group), scorer))
+            lanes.append(Lane(tuple(group), Encoded(embedding, group, heads)))
+        else:
+            scorer = cast("Scorer", group[0].load(setup(group[0].weights)))
+            lanes.append(Lane(tuple(group), scorer))
     return lanes
 
 

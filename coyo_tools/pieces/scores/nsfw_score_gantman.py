@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from coyo_tools.pieces.scores import tfjs
 from coyo_tools.pieces.scores.archives import read_members
 from coyo_tools.pieces.scores.base import IMAGE, Sample, Score, ScoreColumn, Setup
-from coyo_tools.pieces.scores.keras_network import KerasNetwork, read_h5
+from coyo_tools.pieces.scores.keras_network import KerasNetwork, input_side, read_h5
 from coyo_tools.pieces.scores.weights import TAR, check_file
 from coyo_tools.pieces.scores.weights_files import GANTMAN
 from coyo_tools.words.errors import WeightsError
@@ -28,8 +28,8 @@ MEMBERS = (f"{_MODEL}/model.min.js", *(f"{_MODEL}/group1-shard{n}of6.min.js" for
 class GantMan:
     """The network, and pictures as its own predict.py gives them to it."""
 
-    def __init__(self, network: KerasNetwork) -> None:
-        self._network = network
+    def __init__(self, side: int, network: KerasNetwork | None) -> None:
+        self._side, self._network = side, network
 
     def prepare(self, sample: Sample) -> Array:
         """uint8 (side, side, 3) RGB: resized to the nearest pixel, as Keras' load_img does."""
@@ -37,13 +37,14 @@ class GantMan:
         from PIL import Image
 
         assert sample.image is not None
-        side = self._network.side, self._network.side
-        return np.asarray(sample.image.convert("RGB").resize(side, Image.Resampling.NEAREST))
+        size = self._side, self._side
+        return np.asarray(sample.image.convert("RGB").resize(size, Image.Resampling.NEAREST))
 
     def score(self, prepared: Sequence[Array]) -> Sequence[Any]:
         """The sum, then the five probabilities: float32, 0 to 1."""
         import numpy as np
 
+        assert self._network is not None
         found = self._network(np.stack(prepared).astype(np.float32) / np.float32(255))
         summed = found[:, [CLASSES.index(name) for name in SUMMED]].sum(1, dtype=np.float64)
         return [np.minimum(summed, 1).astype(np.float32), *found.T]
@@ -54,6 +55,8 @@ def _load(setup: Setup) -> GantMan:
     assert path is not None
     packed = check_file(path, GANTMAN.formats) == TAR
     try:
+        if setup.prepares_only:
+            return GantMan(input_side(_read_topology(path) if packed else read_h5(path)[0]), None)
         config, arrays = _read_package(path) if packed else read_h5(path)
         network = KerasNetwork(config, arrays, setup.device)
         _check(network)
@@ -66,7 +69,7 @@ def _load(setup: Setup) -> GantMan:
             where=str(path),
             todo="fetch the file again, or name another with --weights nsfw_score_gantman=PATH",
         ) from error
-    return GantMan(network)
+    return GantMan(network.side, network)
 
 
 def _check(network: KerasNetwork) -> None:
@@ -75,6 +78,11 @@ def _check(network: KerasNetwork) -> None:
     shape = network(np.zeros((1, network.side, network.side, 3), np.float32)).shape
     if shape != (1, len(CLASSES)):
         raise ValueError(f"it gives {shape[1:]} numbers, not {len(CLASSES)}")
+
+
+def _read_topology(path: Path) -> dict[str, Any]:
+    (model,) = read_members(path, MEMBERS[:1]).values()
+    return tfjs.read_model(model)[0]
 
 
 def _read_package(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:

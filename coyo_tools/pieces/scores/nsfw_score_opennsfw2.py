@@ -46,7 +46,7 @@ def yahoo_preprocess(image: Image.Image) -> Batch:
 class NsfwScorer:
     """The network behind one function from a batch (n, 224, 224, 3) to probabilities (n, 2)."""
 
-    def __init__(self, predict: Callable[[Batch], Batch]) -> None:
+    def __init__(self, predict: Callable[[Batch], Batch] | None) -> None:
         self._predict = predict
 
     def prepare(self, sample: Sample) -> Batch:
@@ -58,11 +58,14 @@ class NsfwScorer:
         """The probability of "not safe for work", 0 to 1."""
         import numpy as np
 
+        assert self._predict is not None
         return (self._predict(np.stack(prepared))[:, 1],)
 
 
 def _load(setup: Setup) -> NsfwScorer:
     assert setup.weights is not None
+    if setup.prepares_only:
+        return NsfwScorer(None)
     kind = check_file(setup.weights, OPEN_NSFW.formats)
     make = _keras_network if kind == HDF5 else _onnx_network
     return NsfwScorer(make(setup.weights, setup.device))

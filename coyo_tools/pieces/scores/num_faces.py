@@ -19,16 +19,17 @@ MEMBER = "models/scrfd.onnx"
 class Faces:
     """A detector, a picture at a time: most SCRFD files take no more at once."""
 
-    def __init__(self, detector: scrfd.Detector) -> None:
-        self._detector = detector
+    def __init__(self, side: int, detector: scrfd.Detector | None) -> None:
+        self._side, self._detector = side, detector
 
     def prepare(self, sample: Sample) -> scrfd.Fitted:
         """The picture, fitted into the network's square."""
         assert sample.image is not None
-        return scrfd.fit(sample.image, self._detector.side)
+        return scrfd.fit(sample.image, self._side)
 
     def score(self, prepared: Sequence[scrfd.Fitted]) -> Sequence[Any]:
         """How many faces, and their boxes."""
+        assert self._detector is not None
         found = [self._detector.faces(fitted).tolist() for fitted in prepared]
         return [len(boxes) for boxes in found], found
 
@@ -46,7 +47,7 @@ def _load(setup: Setup) -> Faces:
             return session.run(None, {asked.name: batch})  # type: ignore[no-any-return]
 
         side = asked.shape[2] if isinstance(asked.shape[2], int) else scrfd.SIDE
-        return Faces(scrfd.Detector(run, side))
+        return Faces(side, None if setup.prepares_only else scrfd.Detector(run, side))
     except Exception as error:  # onnxruntime's own exceptions have no common base
         detail = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise WeightsError(

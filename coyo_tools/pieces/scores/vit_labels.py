@@ -24,10 +24,13 @@ class Classifier:
     def __init__(self, setup: Setup) -> None:
         assert setup.weights is not None
         self._device = setup.device
-        model = hub_models.load_model("ViTForImageClassification", setup.weights)
-        self._model = model.to(setup.device)
         self._processor = hub_models.load_image_processor(setup.weights)
-        self.labels = [model.config.id2label[n] for n in range(model.config.num_labels)]
+        self._model: Any = None
+        self.labels: list[str] = []
+        if not setup.prepares_only:
+            model = hub_models.load_model("ViTForImageClassification", setup.weights)
+            self._model = model.to(setup.device)
+            self.labels = [model.config.id2label[n] for n in range(model.config.num_labels)]
 
     def prepare(self, sample: Sample) -> Any:
         """The picture as a float32 tensor (3, side, side)."""

@@ -23,7 +23,9 @@ class WatermarkDetector:
 
         assert setup.weights is not None
         self._device = setup.device
-        self._model = build_model(setup.weights).to(setup.device)
+        self._model: Any = None
+        if not setup.prepares_only:
+            self._model = build_model(setup.weights).to(setup.device)
         self._preprocess = transforms.Compose(
             [
                 transforms.Resize((_SIDE, _SIDE)),

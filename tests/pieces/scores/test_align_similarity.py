@@ -12,10 +12,11 @@ import pytest
 from coyo_tools.pieces.decoding import decode
 from coyo_tools.pieces.scores import choose
 from coyo_tools.pieces.scores.align_similarity import SCORE, declare
-from coyo_tools.pieces.scores.base import Sample, weights_of
+from coyo_tools.pieces.scores.base import Sample, Setup, weights_of
 from coyo_tools.pieces.scores.families import Choice
 from coyo_tools.pieces.scores.lanes import load_lanes
 from coyo_tools.words.errors import SettingsError, WeightsError
+from tests.pieces.scores.prepared_alike import assert_prepares_alike
 from tests.pieces.scores.small_hub import (
     CAPTIONS,
     as_torch_file,
@@ -166,3 +167,9 @@ def test_the_full_size_model(tmp_path: Path, samples: list[Sample]) -> None:
     scorer = load_scorer(folder)
     (found,) = scorer.score([scorer.prepare(sample) for sample in samples[:2]])
     assert np.abs(found - plain_loop(folder, samples[:2])).max() < 1e-5
+
+
+def test_it_prepares_without_its_model(folder: Path, samples: list[Sample]) -> None:
+    assert SCORE.encoder is not None
+    setup = Setup(weights=folder)
+    assert_prepares_alike(SCORE.encoder.load, setup, samples[:3], with_text=True)

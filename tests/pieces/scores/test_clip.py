@@ -12,6 +12,7 @@ from coyo_tools.pieces.decoding import decode
 from coyo_tools.pieces.scores.base import Sample, Setup
 from coyo_tools.words.errors import EngineError
 from tests import tiny_clip
+from tests.pieces.scores.prepared_alike import assert_prepares_alike
 from tests.tars import photographs
 
 torch = pytest.importorskip("torch", reason="needs the score extra")
@@ -81,3 +82,14 @@ def test_jpegs_decoded_at_a_part_of_their_size_are_near() -> None:
     apart = np.abs(np.asarray(near, np.float64) - np.asarray(part, np.float64))
     assert apart.mean() < 4
     assert decode(data, least_side=min(whole.size) // 2 + 1).size == whole.size  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("resize_on_device", [False, True])
+def test_it_prepares_without_its_model(weights: Path, resize_on_device: bool) -> None:
+    from coyo_tools.pieces.scores.clip import ClipModel, encoder
+    from coyo_tools.pieces.scores.weights_files import CLIP_VIT_B_32
+
+    load = encoder(ClipModel(tiny_clip.NAME, quick_gelu=True), CLIP_VIT_B_32).load
+    samples = [Sample("k", "a caption", decode(data)) for data in photographs(3)]  # type: ignore[arg-type]
+    setup = Setup(weights=weights, resize_on_device=resize_on_device)
+    assert_prepares_alike(load, setup, samples, with_text=True)

@@ -16,6 +16,7 @@ from coyo_tools.pieces.scores.nsfw_score_gantman import CLASSES, MEMBERS, SCORE,
 from coyo_tools.pieces.scores.weights_files import GANTMAN
 from coyo_tools.words.errors import WeightsError
 from tests.pieces.scores.odd_pictures import decoded, odd_pictures
+from tests.pieces.scores.prepared_alike import assert_prepares_alike
 from tests.pieces.scores.published import published
 from tests.pieces.scores.test_keras_network import Arrays, by_keras, write_h5
 from tests.tars import photographs
@@ -131,3 +132,13 @@ def test_wrong_weights_are_named(package: Path, tmp_path: Path) -> None:
         file["a"] = np.zeros(3)
     with pytest.raises(WeightsError, match=r"other\.h5: these are no weights of GantMan's"):
         SCORE.load(Setup(weights=other))
+
+
+def test_it_prepares_without_its_network(
+    package: Path, samples: list[Sample], tmp_path: Path
+) -> None:
+    assert_prepares_alike(SCORE.load, Setup(weights=package), samples[:3])
+    broken = tmp_path / "broken.tgz"
+    broken.write_bytes(package.read_bytes()[:1000])
+    with pytest.raises(WeightsError):
+        SCORE.load(Setup(weights=broken, prepares_only=True))

@@ -16,6 +16,7 @@ from coyo_tools.pieces.scores.base import Sample, Setup
 from coyo_tools.pieces.scores.nsfw_score_opennsfw2 import SCORE, yahoo_preprocess
 from coyo_tools.words.errors import WeightsError
 from tests.pieces.scores.onnx_weights import fill_open_nsfw
+from tests.pieces.scores.prepared_alike import assert_prepares_alike
 from tests.tars import photographs
 
 torch = pytest.importorskip("torch", reason="needs the score extra")
@@ -124,3 +125,8 @@ def test_other_weights_are_named(tmp_path: Path) -> None:
         file["a"] = np.zeros(3)
     with pytest.raises(WeightsError, match=r"other\.h5: these are no weights of open_nsfw"):
         SCORE.load(Setup(weights=path))
+
+
+@needs_weights
+def test_it_prepares_without_its_network(onnx: Path, samples: list[Sample]) -> None:
+    assert_prepares_alike(SCORE.load, Setup(weights=onnx), samples[:3])

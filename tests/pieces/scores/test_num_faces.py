@@ -21,6 +21,7 @@ from coyo_tools.pieces.scores.num_faces import MEMBER, SCORE, Faces
 from coyo_tools.pieces.scores.weights_files import SCRFD
 from coyo_tools.words.errors import WeightsError
 from tests.pieces.scores.odd_pictures import decoded, odd_pictures
+from tests.pieces.scores.prepared_alike import assert_prepares_alike
 from tests.pieces.scores.published import published
 
 cv2 = pytest.importorskip("cv2", reason="needs the score extra")
@@ -208,3 +209,8 @@ def test_what_is_suppressed_overlaps_a_stronger_one(raw: np.ndarray[Any, Any]) -
         assert all(shared(box, other) <= 0.4 + 1e-6 for other in kept[:index])
     for box in raw:
         assert any((box == k).all() or (shared(box, k) > 0.4 and k[4] >= box[4]) for k in kept)
+
+
+def test_it_prepares_without_its_network(archive: Path, pictures: dict[str, Image.Image]) -> None:
+    samples = [Sample("k", None, picture) for picture in pictures.values()]
+    assert_prepares_alike(SCORE.load, Setup(weights=archive), samples)

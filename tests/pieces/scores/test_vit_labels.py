@@ -12,9 +12,10 @@ import pytest
 
 from coyo_tools.pieces.decoding import decode
 from coyo_tools.pieces.scores import choose
-from coyo_tools.pieces.scores.base import Sample, weights_of
+from coyo_tools.pieces.scores.base import Sample, Setup, weights_of
 from coyo_tools.pieces.scores.lanes import load_lanes
 from coyo_tools.pieces.scores.vit_labels import SCORE, TOP
+from tests.pieces.scores.prepared_alike import assert_prepares_alike
 from tests.pieces.scores.small_hub import as_torch_file, make_vit
 from tests.tars import photographs
 
@@ -98,3 +99,7 @@ def test_the_full_size_model(tmp_path: Path, samples: list[Sample]) -> None:
     expected_names, expected = plain_loop(folder, samples[:2])
     assert names == expected_names
     assert np.abs(np.array(probabilities) - expected).max() < 1e-5
+
+
+def test_it_prepares_without_its_model(folder: Path, samples: list[Sample]) -> None:
+    assert_prepares_alike(SCORE.load, Setup(weights=folder), samples[:3])

@@ -14,6 +14,7 @@ from coyo_tools.pieces.scores.base import Sample, Setup
 from coyo_tools.pieces.scores.watermark_score_laion import SCORE, WatermarkDetector
 from coyo_tools.words.errors import WeightsError
 from tests.pieces.scores.odd_pictures import decoded, odd_pictures
+from tests.pieces.scores.prepared_alike import assert_prepares_alike
 from tests.tars import photographs
 
 torch = pytest.importorskip("torch", reason="needs the score extra")
@@ -108,3 +109,8 @@ def test_wrong_weights_are_named(model: Any, tmp_path: Path) -> None:
     torch.save(tensors, tmp_path / "few.pt")
     with pytest.raises(WeightsError, match=r"few\.pt: these are no weights of LAION's .*5\.bias"):
         SCORE.load(Setup(weights=tmp_path / "few.pt"))
+
+
+def test_it_prepares_without_its_network(weights: Path) -> None:
+    samples = [Sample("k", None, decoded(data)) for data in photographs(3)]
+    assert_prepares_alike(SCORE.load, Setup(weights=weights), samples)
