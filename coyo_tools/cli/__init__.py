@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 
+from coyo_tools.machinery import allocator
 from coyo_tools.words.errors import CoyoError
 
 COMMANDS: dict[str, str] = {
@@ -136,12 +137,7 @@ def main(args: list[str] | None = None) -> None:
 
 def _spare() -> None:
     """Ask for less memory and time of what will be loaded; what a user has set stands."""
-    # polars' allocator, when it is loaded: an arena a core instead of four, and what is free goes
-    # back to the system after a second. A tenth to a third less memory in `coyo filter`. With one
-    # arena cores wait for one another, which costs up to a third more CPU, by where they lie.
-    arenas = max(2, os.cpu_count() or 2)
-    said = f"narenas:{arenas},dirty_decay_ms:1000,muzzy_decay_ms:0"
-    os.environ.setdefault("_RJEM_MALLOC_CONF", said)
+    allocator.spare()
     # numpy's OpenBLAS: its threads, one a core, look for work for up to 0.1 s of CPU each before
     # they sleep, from the import on. 4 is the shortest it knows; what it computes is the same.
     os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")

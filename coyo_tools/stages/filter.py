@@ -35,7 +35,15 @@ from coyo_tools.words.errors import CorruptFile, CoyoError
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["Filter", "Filtered", "Hooks", "Stopped", "filter_part", "filtered_before"]
+__all__ = [
+    "Filter",
+    "Filtered",
+    "Hooks",
+    "Stopped",
+    "filter_part",
+    "filtered_before",
+    "has_large_groups",
+]
 
 METADATA_KEY = "coyo.filter"
 # Of the rows judged so far. Where no more pass, two parts at once take about the memory of one of
@@ -140,10 +148,10 @@ def _save(ids: Sequence[pl.Series], scratch: Path, name: str) -> Path:
     return path
 
 
-def _largest_group(part: OpenPart) -> int:
-    """Rows."""
+def has_large_groups(part: OpenPart) -> bool:
+    """Whether polars is given the part's row groups one by one."""
     groups = range(part.row_groups)
-    return max((int(part.metadata.row_group(group).num_rows) for group in groups), default=0)
+    return any(int(part.metadata.row_group(group).num_rows) > _SMALL for group in groups)
 
 
 class _Query:
@@ -154,7 +162,7 @@ class _Query:
         self._tests, self._read = tests_of(what.rules, part)
         self._unread = ruled_out(part, what.rules)
         self._remote = is_remote(part.part.url)
-        self._whole = not self._remote and _largest_group(part) <= _SMALL
+        self._whole = not self._remote and not has_large_groups(part)
         # Ids that are not written are caught on their way.
         self._catch_ids = what.ids and "id" not in what.columns
         self._judge = self._new_judge()

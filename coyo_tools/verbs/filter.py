@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from coyo_tools.machinery import engine, manifest
+from coyo_tools.machinery import allocator, engine, manifest
 from coyo_tools.machinery.sorted_runs import Spill
 from coyo_tools.machinery.storage import Folder, folder_at, is_remote, local_path
 from coyo_tools.machinery.traffic import Fetched, Traffic, told_of_waits
@@ -37,6 +37,7 @@ from coyo_tools.stages.filter import (
     Stopped,
     filter_part,
     filtered_before,
+    has_large_groups,
 )
 from coyo_tools.verbs.histograms import Histograms
 from coyo_tools.verbs.passes import Passes, resolve
@@ -148,6 +149,8 @@ def filter(
     sources.keep_apart(found.url, folder.url)
     held = None if is_remote(folder.url) else Held(local_path(folder.url) / HELD)
     parts = [part.holding(held).believing(settings.statistics) for part in found.open_all()]
+    if any(has_large_groups(part) for part in parts):
+        allocator.expect_large_blocks()
     columns = columns_to_write(parts, settings.columns)
     for part in parts:
         tests_of(asked, part)  # every part must be able to answer every rule before one is written
