@@ -167,6 +167,7 @@ class _Query:
         self._catch_ids = what.ids and "id" not in what.columns
         self._judge = self._new_judge()
         self._ids: list[pl.Series] = []
+        self._from_bites = False
         self._failure: BaseException | None = None
 
     def _new_judge(self) -> Judge:
@@ -231,10 +232,10 @@ class _Query:
         return {METADATA_KEY: json.dumps(said)}
 
     def ids(self, path: Path) -> list[pl.Series]:
-        """The ids of the rows that passed: of the file that was written, or as they were caught."""
+        """The ids of the rows that passed: as they were caught, or of the file that was written."""
         import polars as pl
 
-        if self._catch_ids:
+        if self._catch_ids or self._from_bites:
             return [*self._judge.ids, *self._ids]
         return [pl.read_parquet(path, columns=["id"], glob=False).to_series().drop_nulls()]
 
@@ -255,18 +256,26 @@ class _Query:
 
     def _bitten(self) -> Iterator[pl.DataFrame]:
         """The same, a bite at a time."""
+        self._from_bites = True
         try:
             for bite in self._bites():
                 with reading(bite), serve(bite) as served:
                     if self._whole:
-                        yield from self._passing(served).collect_batches(chunk_size=ROW_GROUP_ROWS)
+                        frames = self._passing(served).collect_batches(chunk_size=ROW_GROUP_ROWS)
+                        yield from map(self._noted, frames)
                         continue
                     rows = self._fetched(served) if self._remote else self._scanned(served)
                 if rows is not None:
-                    yield rows
+                    yield self._noted(rows)
         except BaseException as error:
             self._failure = self._judge.failure or error
             raise
+
+    def _noted(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Keep the ids, where they are among what is written."""
+        if self._what.ids and not self._catch_ids:
+            self._ids.append(rows["id"].drop_nulls())
+        return rows
 
     def _bites(self) -> Iterator[Bite]:
         if self._whole:
