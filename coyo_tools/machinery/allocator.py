@@ -10,13 +10,13 @@ import os
 import sys
 
 _SETTINGS = "_RJEM_MALLOC_CONF"
-# An arena a core instead of four, and what is free goes back to the system after a second, not ten:
-# a tenth to a third less memory. With one arena cores wait for one another, which costs up to a
-# third more CPU, by where they lie.
+# An arena a core instead of four, and what is free goes back to the system after a second, not
+# ten: a tenth to a third less memory. With one arena cores wait for one another, which costs up to
+# a third more CPU, by where they lie.
 _USUAL = "narenas:{cores},dirty_decay_ms:1000,muzzy_decay_ms:0"
 # What is larger than 64 KiB has an arena of its own besides, from which it goes back at once: row
-# groups of 650,000 rows take 20 to 40 MB less, and 2 % less CPU. Of 50,000, cores would wait for one
-# another at that arena, which costs a fifth more CPU.
+# groups of 650,000 rows take 20 to 40 MB less, and 2 % less CPU. Of 50,000, cores would wait for
+# one another at that arena, which costs a fifth more CPU.
 _LARGE_BLOCKS = _USUAL + ",oversize_threshold:65536"
 
 

@@ -232,11 +232,17 @@ class _Query:
         return {METADATA_KEY: json.dumps(said)}
 
     def ids(self, path: Path) -> list[pl.Series]:
-        """The ids of the rows that passed: as they were caught, or of the file that was written."""
+        """The ids of the rows that passed: as they were caught, or of the file that was written.
+
+        They are handed over: a query and its judge know one another, and go only when Python next
+        looks for such circles.
+        """
         import polars as pl
 
         if self._catch_ids or self._from_bites:
-            return [*self._judge.ids, *self._ids]
+            found = [*self._judge.ids, *self._ids]
+            self._judge.ids, self._ids = [], []
+            return found
         return [pl.read_parquet(path, columns=["id"], glob=False).to_series().drop_nulls()]
 
     def rows(self) -> pl.LazyFrame:

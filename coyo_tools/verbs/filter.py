@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from coyo_tools.machinery.manifest import Run
 
 MOST_AT_ONCE = 4  # parts that are read; each holds a row group or two for every core
+_SORTED_AT_ONCE = 1 << 20  # ids
 
 
 @dataclass(frozen=True)
@@ -261,7 +262,7 @@ class _Job:
 
         if not self._ids:
             return None
-        spill = Spill(scratch)
+        spill = Spill(scratch, _SORTED_AT_ONCE)
         for each in done:
             if each.ids:
                 spill.add(np.load(each.ids))
