@@ -139,9 +139,8 @@ class _Line:
         self._idle = asyncio.Event()
         self._idle.set()
         self._threads = self._work.threads
-        self._cores = asyncio.Semaphore(self._threads)
-        most = self._threads * self._work.processes
-        self._decoders = ThreadPoolExecutor(most, thread_name_prefix="decode")
+        self._decoders = ThreadPoolExecutor(self._threads, thread_name_prefix="decode")
+        self._former: list[ThreadPoolExecutor] = []
         self._files = ThreadPoolExecutor(2, thread_name_prefix="files")
         self._asking = ThreadPoolExecutor(1, thread_name_prefix="units")
         self._careful: CarefulDecoder | None = None
@@ -167,7 +166,7 @@ class _Line:
 
     def _end(self) -> None:
         """Let threads go and leave nothing half-written behind."""
-        for pool in (self._decoders, self._files):
+        for pool in (*self._former, self._decoders, self._files):
             pool.shutdown(wait=True, cancel_futures=True)
         self._asking.shutdown(wait=False, cancel_futures=True)
         for shard in self._alive:
@@ -240,9 +239,9 @@ class _Line:
     async def _add(self, shard: OpenShard, row: int, result: bytes | Failure | Outcome) -> None:
         """Decode and write a row in a thread; publish the shard with its last row."""
         loop = asyncio.get_running_loop()
-        pack = partial(_pack, shard, row, result, self._settings, self._work.blocked)
-        async with self._cores:
-            rows, outcome = await loop.run_in_executor(self._decoders, pack)
+        rows, outcome = await loop.run_in_executor(
+            self._decoders, partial(_pack, shard, row, result, self._settings, self._work.blocked)
+        )
         error = outcome.failure.error if outcome.failure else None
         self._tally.add(rows, error, outcome.fetched_bytes)
         await self._finish_if_done(shard)
@@ -297,9 +296,11 @@ class _Line:
         ended = len(list(self._ended.glob("*")))
         working = max(1, self._work.processes - ended)
         threads = self._work.threads * self._work.processes // working
-        for _ in range(threads - self._threads):
-            self._cores.release()
-        self._threads = max(threads, self._threads)
+        if threads > self._threads:
+            self._decoders.shutdown(wait=False)  # it ends what it has been given
+            self._former.append(self._decoders)
+            self._decoders = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+            self._threads = threads
 
     def _tell_now(self) -> None:
         if (news := self._tally.take()) is not None:

@@ -65,5 +65,6 @@ def test_a_process_takes_the_cores_of_those_that_have_ended(
         )
         ((_, stats),) = work(iter([unit(server.urls(ROWS))]), lambda event: None)
     assert stats["count"] == ROWS
-    assert at_once.most == threads
+    former = 1 if threads > 1 else 0  # a thread that ends what it was given
+    assert threads <= at_once.most <= threads + former
     assert len(list((scratch / "ended").iterdir())) == ended + 1
