@@ -262,7 +262,9 @@ class _Job:
 
         if not self._ids:
             return None
-        spill = Spill(scratch, _SORTED_AT_ONCE)
+        apart = scratch / "sorted"  # where no part's ids are, whatever its name
+        apart.mkdir()
+        spill = Spill(apart, _SORTED_AT_ONCE)
         for each in done:
             if each.ids:
                 spill.add(np.load(each.ids))

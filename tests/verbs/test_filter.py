@@ -7,6 +7,7 @@ import json
 import shutil
 import struct
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -371,3 +372,15 @@ def test_a_condition_on_no_column_is_asked_of_every_row(tmp_path, sql, kept, nul
     assert (result.rows_out, first.left, first.dropped_alone, first.null) == (
         kept, kept, 5 - kept, null,
     )  # fmt: skip
+
+
+def test_parts_named_by_numbers_alone_keep_their_ids(tmp_path, monkeypatch):
+    """What sorts the ids numbers its files too."""
+    monkeypatch.setattr(verb, "_SORTED_AT_ONCE", 10)
+    whole = metadata(90)
+    for at, name in enumerate(("0", "00", "1")):
+        pq.write_table(whole.slice(30 * at, 30), tmp_path / name)
+    result = coyo_tools.filter(f"{tmp_path}/[01]*", tmp_path / "out", max_faces=100)
+    ids = np.sort(whole.column("id").to_numpy()).astype("<i8")
+    assert result.rows_out == 90
+    assert result.digest == f"sha256:{hashlib.sha256(ids.tobytes()).hexdigest()}"
