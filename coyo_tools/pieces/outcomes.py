@@ -7,6 +7,7 @@ import hashlib
 from coyo_tools.pieces.blocklist import BlockList
 from coyo_tools.pieces.careful import CarefulDecoder
 from coyo_tools.pieces.images import Picture, Spoiled, process
+from coyo_tools.pieces.lending import Borrower
 from coyo_tools.pieces.rows import Outcome
 from coyo_tools.words.config import DownloadSettings
 from coyo_tools.words.failures import Failure
@@ -16,15 +17,18 @@ def outcome_of(
     data: bytes,
     settings: DownloadSettings,
     blocked: BlockList,
-    careful: CarefulDecoder | None = None,
+    decoder: CarefulDecoder | Borrower | None = None,
 ) -> Outcome:
-    """What fetched bytes come to: checked against the block list, decoded, resized, encoded."""
+    """What fetched bytes come to: checked against the block list, decoded, resized, encoded.
+
+    decoder: that makes the picture; None for here.
+    """
     digest = hashlib.sha256(data).hexdigest()
     if digest in blocked.sha256:
         return Outcome(Failure("blocked", "sha256"), sha256=digest)
     phash = settings.verify_phash or bool(blocked.phashes)
-    if careful is not None:
-        made = careful.process(data, phash=phash)
+    if decoder is not None:
+        made = decoder.process(data, phash=phash)
     else:
         made = process(data, settings, phash=phash)
     return _outcome(made, digest, settings, blocked)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import queue
 import threading
 import time
@@ -34,11 +33,13 @@ from coyo_tools.words.failures import Failure
 if TYPE_CHECKING:
     from coyo_tools.pieces.careful import CarefulDecoder
     from coyo_tools.pieces.fetch import Fetched, Fetcher, Moved, Refused
+    from coyo_tools.pieces.lending import Borrower
 
 OPEN_SHARDS = 8  # a worker's shards under way at once; more than one only for stragglers
 _GLANCE_S = 0.1  # how often a shard looks whether another one that it needs is done
-_TELL_S = 0.5  # between two progress events, and between two looks for free cores
-_ENDED = "ended"  # where each process leaves a mark when all its rows are stored
+_TELL_S = 0.5  # between two progress events
+_LENT = "lent"  # the folder in which processes lend decoders
+_LOOK_S = 0.05  # between two looks for some
 
 Emit = Callable[[Any], None]
 
@@ -48,7 +49,7 @@ class Download:
     """The work over shards. todo: numbers of all shards this run makes, by any worker.
 
     scratch: a local folder that all workers share, in which they leave marks. threads: that
-    decode, in each process; more where other processes have ended. census: keep what became of
+    decode, in each process; for others where it has no rows left. census: keep what became of
     the rows, and no pictures. processes: that share the cores, and what a host bears.
     """
 
@@ -79,6 +80,29 @@ class Download:
             finally:
                 line.cancel()
                 thread.join()
+            self._lend()
+
+    def _lend(self) -> None:
+        """Decode for the processes that have rows left, until none has."""
+        from coyo_tools.pieces.lending import Lender
+
+        if self.processes > 1:
+            left = set(self.todo)
+            lender = Lender(Path(self.scratch) / _LENT, self.settings, self.threads)
+            lender.serve(lambda: self._all_are_done(left))
+
+    def is_done(self, number: int) -> bool:
+        """Whether a shard of this run is there, by whatever process."""
+        return (Path(self.scratch) / f"done-{number}").exists()
+
+    def _all_are_done(self, left: set[int]) -> bool:
+        """left: of the shards, which is made smaller."""
+        while left:
+            number = next(iter(left))
+            if not self.is_done(number):
+                return False
+            left.remove(number)
+        return True
 
 
 class _Timed:
@@ -104,7 +128,6 @@ class _Line:
     ) -> None:
         self._work, self._settings = work, work.settings
         self._units, self._emit, self._give = units, emit, give
-        self._ended = Path(work.scratch) / _ENDED
         self._tally = Tally()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._main: asyncio.Task[None] | None = None
@@ -130,6 +153,7 @@ class _Line:
 
     async def _run(self) -> None:
         from coyo_tools.pieces.fetch import Fetcher
+        from coyo_tools.pieces.lending import Borrower
         from coyo_tools.stages.turns import Turns
 
         self._loop, self._main = asyncio.get_running_loop(), asyncio.current_task()
@@ -141,6 +165,7 @@ class _Line:
         self._threads = self._work.threads
         self._decoders = ThreadPoolExecutor(self._threads, thread_name_prefix="decode")
         self._former: list[ThreadPoolExecutor] = []
+        self._lent = Borrower(Path(self._work.scratch) / _LENT, self._settings, self._threads)
         self._files = ThreadPoolExecutor(2, thread_name_prefix="files")
         self._asking = ThreadPoolExecutor(1, thread_name_prefix="units")
         self._careful: CarefulDecoder | None = None
@@ -152,23 +177,23 @@ class _Line:
             self._end()
 
     async def _all_tasks(self) -> None:
-        teller = asyncio.create_task(self._tell())
+        beside = [asyncio.create_task(self._tell()), asyncio.create_task(self._borrow())]
         try:
             async with asyncio.TaskGroup() as self._group:
                 for _ in range(self._settings.connections):
                     self._group.create_task(self._connection())
                 self._group.create_task(self._feed())
         finally:
-            teller.cancel()
+            for task in beside:
+                task.cancel()
         self._tell_now()
-        self._ended.mkdir(exist_ok=True)
-        (self._ended / str(os.getpid())).touch()
 
     def _end(self) -> None:
         """Let threads go and leave nothing half-written behind."""
         for pool in (*self._former, self._decoders, self._files):
             pool.shutdown(wait=True, cancel_futures=True)
         self._asking.shutdown(wait=False, cancel_futures=True)
+        self._lent.close()
         for shard in self._alive:
             shard.writer.abort()
         if self._careful is not None:
@@ -239,9 +264,8 @@ class _Line:
     async def _add(self, shard: OpenShard, row: int, result: bytes | Failure | Outcome) -> None:
         """Decode and write a row in a thread; publish the shard with its last row."""
         loop = asyncio.get_running_loop()
-        rows, outcome = await loop.run_in_executor(
-            self._decoders, partial(_pack, shard, row, result, self._settings, self._work.blocked)
-        )
+        pack = partial(_pack, shard, row, result, self._settings, self._work.blocked, self._lent)
+        rows, outcome = await loop.run_in_executor(self._decoders, pack)
         error = outcome.failure.error if outcome.failure else None
         self._tally.add(rows, error, outcome.fetched_bytes)
         await self._finish_if_done(shard)
@@ -282,25 +306,22 @@ class _Line:
                     self._turns.line_up(Job(shard, row))
 
     def _is_done(self, number: int) -> bool:
-        done = Path(self._work.scratch) / f"done-{number}"
-        return number not in self._work.todo or done.exists()
+        return number not in self._work.todo or self._work.is_done(number)
 
     async def _tell(self) -> None:
         while True:
             await asyncio.sleep(_TELL_S)
             self._tell_now()
-            self._take_free_cores()
 
-    def _take_free_cores(self) -> None:
-        """Decode in more threads where other processes have no rows left."""
-        ended = len(list(self._ended.glob("*")))
-        working = max(1, self._work.processes - ended)
-        threads = self._work.threads * self._work.processes // working
-        if threads > self._threads:
-            self._decoders.shutdown(wait=False)  # it ends what it has been given
-            self._former.append(self._decoders)
-            self._decoders = ThreadPoolExecutor(threads, thread_name_prefix="decode")
-            self._threads = threads
+    async def _borrow(self) -> None:
+        """Decode in as many threads more as other processes lend decoders."""
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            if more := self._lent.look():
+                self._threads += more
+                self._decoders.shutdown(wait=False)  # it ends what it has been given
+                self._former.append(self._decoders)
+                self._decoders = ThreadPoolExecutor(self._threads, thread_name_prefix="decode")
 
     def _tell_now(self) -> None:
         if (news := self._tally.take()) is not None:
@@ -321,6 +342,7 @@ def _pack(
     result: bytes | Failure | Outcome,
     settings: DownloadSettings,
     blocked: BlockList,
+    lent: Borrower,
 ) -> tuple[int, Outcome]:
     """Make the outcome of what was fetched and write it; gives the number of rows."""
     from coyo_tools.pieces.outcomes import outcome_of
@@ -331,7 +353,7 @@ def _pack(
         outcome = result
     else:
         try:
-            outcome = outcome_of(result, settings, blocked, shard.careful)
+            outcome = outcome_of(result, settings, blocked, shard.careful or lent)
             outcome = replace(outcome, fetched_bytes=len(result))
         except Exception as error:  # noqa: BLE001  one picture must not end a run of days
             outcome = Outcome(Failure("internal", type(error).__name__))

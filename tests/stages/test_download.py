@@ -1,4 +1,4 @@
-"""The line of one `download` process: how many threads it decodes in."""
+"""The line of one `download` process: the threads it decodes in, and those it lends."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import pyarrow as pa
 import pytest
 
 from coyo_tools.pieces.blocklist import BlockList
+from coyo_tools.pieces.images import process
+from coyo_tools.pieces.lending import Borrower
 from coyo_tools.stages import download as stage
 from coyo_tools.stages.open_shard import ShardUnit
 from coyo_tools.words.config import DownloadSettings
@@ -47,24 +49,46 @@ class AtOnce:
                 self._now -= 1
 
 
-@pytest.mark.parametrize(("ended", "threads"), [(0, 1), (1, 1), (2, 3)])
-def test_a_process_takes_the_cores_of_those_that_have_ended(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ended: int, threads: int
-) -> None:
-    monkeypatch.setattr(stage, "_TELL_S", 0.05)
-    at_once = AtOnce(monkeypatch)
+def work_in(tmp_path: Path, **given) -> stage.Download:
     out, scratch = tmp_path / "out", tmp_path / "scratch"
     out.mkdir()
-    (scratch / "ended").mkdir(parents=True)
-    for number in range(ended):
-        (scratch / "ended" / str(number)).touch()
+    scratch.mkdir()
     settings = DownloadSettings(allow_private_addresses=True, image_size=64, connections=8)
+    return stage.Download(settings, str(out), str(scratch), blocked=BlockList(), threads=1, **given)
+
+
+@pytest.mark.parametrize(("lenders", "threads"), [(0, 1), (2, 3)])
+def test_a_process_decodes_in_the_cores_of_those_that_have_no_rows_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lenders: int, threads: int
+) -> None:
+    at_once = AtOnce(monkeypatch)
+    work = work_in(tmp_path, todo=frozenset([0]), processes=3)
+    others = [threading.Thread(target=work._lend) for _ in range(lenders)]
+    for other in others:
+        other.start()
     with PictureServer() as server:
-        work = stage.Download(
-            settings, str(out), str(scratch), frozenset([0]), BlockList(), threads=1, processes=3
-        )
         ((_, stats),) = work(iter([unit(server.urls(ROWS))]), lambda event: None)
+    for other in others:
+        other.join(10)
+        assert not other.is_alive()
     assert stats["count"] == ROWS
-    former = 1 if threads > 1 else 0  # a thread that ends what it was given
+    former = 1 if lenders else 0  # a thread that ends what it was given
     assert threads <= at_once.most <= threads + former
-    assert len(list((scratch / "ended").iterdir())) == ended + 1
+
+
+def test_a_process_without_rows_lends_its_decoder_until_all_shards_are_done(tmp_path: Path) -> None:
+    work = work_in(tmp_path, todo=frozenset([0, 1]), processes=2)
+    with PictureServer() as server:
+        one = threading.Thread(
+            target=lambda: list(work(iter([unit(server.urls(ROWS))]), lambda event: None))
+        )
+        one.start()
+        borrower = Borrower(Path(work.scratch) / "lent", work.settings, 1)
+        while not borrower.look():
+            assert one.is_alive()
+            time.sleep(0.01)
+        assert borrower.process(b"no picture") == process(b"no picture", work.settings)
+        (Path(work.scratch) / "done-1").touch()
+        one.join(10)
+    assert not one.is_alive()
+    assert list((Path(work.scratch) / "lent").iterdir()) == []
