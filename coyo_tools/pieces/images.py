@@ -196,7 +196,9 @@ def _make(
 ) -> Picture | _Pixels:
     original = image.size
     decoder = planes.decoder_for(data, kind, image)
-    turn = _turn(image, kind, decoder)
+    if kind == "png" and not decoder:  # asked for its orientation, it decodes, and hides damage
+        image = loaded(data, image)
+    turn = 1 if kind == "png" and decoder else _orientation(image)  # FFmpeg gets no turned PNG
     upright = original if turn < 5 else (original[1], original[0])
     geometry = resize.plan(*upright, settings.resize, settings.image_size, settings.only_shrink)
     if geometry is None and settings.keep_original_bytes and _may_keep(image, kind, turn):
@@ -221,16 +223,6 @@ def _make(
     if geometry is not None:
         pixels = resize.resize(pixels, geometry, settings.interpolation)
     return _Pixels(pixels, digest)
-
-
-def _turn(image: Image.Image, kind: str, decoder: str | None) -> int:
-    """The orientation, 1 to 8. Pillow decodes a whole PNG to look for it, and hides what it then
-    finds broken; FFmpeg is given no PNG that has one."""
-    if kind == "png" and decoder:
-        return 1
-    if kind == "png":
-        image.load()
-    return _orientation(image)
 
 
 def _checked(image: Image.Image, data: bytes, kind: str, phash: bool) -> str | None:

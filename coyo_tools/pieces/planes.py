@@ -58,11 +58,15 @@ def decoder_for(data: bytes, kind: str, image: Image.Image) -> str | None:
 
 
 def decoded(data: bytes, decoder: str, size: tuple[int, int]) -> VideoFrame | None:
-    """The picture's planes; None where FFmpeg objects, or finds another size in px."""
+    """The picture's planes; None where FFmpeg objects, or finds another size in px, or a PNG's
+    pixels are not what its header says, which FFmpeg would not mind."""
     import av
 
     if decoder == _CODECS["png"]:
-        data = inflate.stored(data) or data
+        whole = inflate.stored(data)
+        if whole is None:
+            return None
+        data = whole
     context: Any = _silenced().CodecContext.create(decoder, "r")
     context.thread_count = 1
     most = (size[0] + _MARGIN) * (size[1] + _MARGIN)

@@ -11,8 +11,15 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from coyo_tools.pieces import decoding
-from coyo_tools.pieces.decoding import decode, open_grey, open_picture, quiet
+from coyo_tools.pieces.decoding import (
+    decode,
+    open_grey,
+    open_picture,
+    quiet,
+    without_palette_alpha,
+)
 from coyo_tools.words.failures import FAILURES, Failure
+from tests.pngs import of_all_kinds, repaired
 from tests.tars import photographs, picture
 
 
@@ -23,6 +30,7 @@ def small_jpeg(sampling: int, progressive: bool) -> bytes:
     return buffer.getvalue()
 
 
+PNGS = list(of_all_kinds().values())
 SMALL_JPEGS = [small_jpeg(s, p) for s in (0, 1, 2) for p in (False, True)]
 
 
@@ -81,24 +89,46 @@ def test_damaged_pictures_never_raise(number: int, data: st.DataObject) -> None:
 @settings(max_examples=300, deadline=None)
 def test_damaged_jpegs_fare_as_with_pillow(data: st.DataObject) -> None:
     """The faster decoder gives Pillow's pixels or leaves the picture to Pillow."""
-    whole = bytearray(SMALL_JPEGS[data.draw(st.integers(0, len(SMALL_JPEGS) - 1))])
+    assert_as_pillow(damaged(data, data.draw(st.sampled_from(SMALL_JPEGS))))
+
+
+@given(st.data(), st.booleans())
+@settings(max_examples=400, deadline=None)
+def test_damaged_pngs_fare_as_with_pillow(data: st.DataObject, sums: bool) -> None:
+    """sums: whether the damage is hidden from those who look at checksums."""
+    spoiled = damaged(data, data.draw(st.sampled_from(PNGS)))
+    assert_as_pillow(repaired(spoiled) if sums else spoiled)
+
+
+@pytest.mark.parametrize("at", [18, 19, 22, 23, *range(24, 29)])  # of IHDR
+def test_pngs_whose_headers_lie_fare_as_with_pillow(at: int) -> None:
+    """Of any kind; the header's own checksum is right."""
+    for value in (0, 1, 2, 3, 39, 255):
+        for good in PNGS:
+            assert_as_pillow(repaired(good[:at] + bytes([value]) + good[at + 1 :]))
+
+
+def damaged(data: st.DataObject, good: bytes) -> bytes:
+    whole = bytearray(good)
     for at in data.draw(st.lists(st.integers(2, len(whole) - 1), max_size=3)):
         whole[at] = data.draw(st.integers(0, 255))
-    damaged = bytes(whole[: data.draw(st.integers(len(whole) // 2, len(whole)))])
+    return bytes(whole[: data.draw(st.integers(len(whole) // 2, len(whole)))])
+
+
+def assert_as_pillow(data: bytes) -> None:
     with quiet():
         try:
-            expected = Image.open(io.BytesIO(damaged))
+            expected = Image.open(io.BytesIO(data))
             expected.load()
         except Exception as error:  # noqa: BLE001  whatever Pillow raises, we have to raise
             with pytest.raises(type(error)):
-                open_picture(damaged)
-            with pytest.raises(type(error)):
-                open_grey(damaged)
+                open_grey(data)
             return
-        found = open_picture(damaged)
-    assert (found.mode, found.size) == (expected.mode, expected.size)
-    assert np.array_equal(np.asarray(found), np.asarray(expected))
-    assert np.array_equal(np.asarray(open_grey(damaged)), np.asarray(expected.convert("L")))
+        found = open_picture(data)
+        assert (found.mode, found.size) == (expected.mode, expected.size)
+        assert np.array_equal(np.asarray(found), np.asarray(expected))
+        grey = np.asarray(without_palette_alpha(expected).convert("L"))
+        assert np.array_equal(np.asarray(open_grey(data)), grey)
 
 
 def test_pictures_decoded_in_one_thread_do_not_share_their_pixels() -> None:
