@@ -271,6 +271,7 @@ class _Query:
                         yield from map(self._noted, frames)
                         continue
                     rows = self._fetched(served) if self._remote else self._scanned(served)
+                self._look_for_room()
                 if rows is not None:
                     yield self._noted(rows)
         except BaseException as error:
@@ -318,6 +319,10 @@ class _Query:
 
     def _heard(self, rows: int) -> None:
         self._hooks.on_rows(rows)
+        if self._whole:
+            self._look_for_room()
+
+    def _look_for_room(self) -> None:
         counts = self.counts
         few = counts.rows >= _ENOUGH and counts.kept <= _FEW * counts.rows
         if (few and not self._whole) or counts.rows == self._part.rows:
