@@ -339,8 +339,8 @@ def tails(root: Path, subset: Path, arguments: argparse.Namespace) -> str:
     cores, processes = ([getattr(each, name) for each in found] for name in Idle._fields)
     return (
         f"In the last fifth of {TAILS} runs the processes' {arguments.processes} cores lay idle "
-        f"{told(cores)} at most. A process had nothing to do {told(processes)} at most: where one "
-        "has no rows left, the other decodes in as many threads as there are cores."
+        f"{told(cores)} at most. A process had nothing to do {told(processes)} at most: one that "
+        "has no rows left decodes for the other."
     )
 
 
