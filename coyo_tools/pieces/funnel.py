@@ -26,7 +26,7 @@ class Counts:
     left: pass this rule and every one before it. alone: pass this rule. unknown: have a null or
     NaN where this rule looks (they do not pass). changed: of `left`, those whose text it changes.
     unread: belong to row groups that this rule ruled out by their statistics; they count as
-    dropped by it alone. groups: how many those are.
+    dropped by it alone, whatever the rules before it say. groups: how many those are.
     """
 
     rows: int
@@ -212,17 +212,19 @@ def funnel(rules: Sequence[AnyRule], counts: Counts, *, schema: str = "coyo") ->
 
 
 def _note(rule: AnyRule, counts: Counts, number: int, schema: str) -> str:
+    read = counts.rows - sum(counts.unread)
     others = sum(counts.unread) - counts.unread[number]
-    judged = counts.rows - others
-    if judged == 0 or counts.alone[number] < counts.rows:
-        return rule.note
+    if counts.rows == others or counts.alone[number] < counts.rows:
+        counted = f"counted of the {read:,} rows read" if others else ""
+        return "; ".join(filter(None, [rule.note, counted]))
     if schema == "coyo" and is_cut_upstream(rule):
         return "drops nothing: COYO was cut there already"
-    return f"drops nothing of the {judged:,} rows read" if others else "drops nothing"
+    return f"drops nothing of the {read:,} rows read" if others else "drops nothing"
 
 
 def _unread(counts: Counts, number: int) -> str:
     """What this rule ruled out by statistics."""
     rows, groups = counts.unread[number], counts.groups[number]
     noun = "row group" if groups == 1 else "row groups"
-    return f"{rows:,} rows in {groups:,} {noun} unread, by statistics" if groups else ""
+    any_way = ", whatever the rules before it say" if number else ""
+    return f"{rows:,} rows in {groups:,} {noun} unread, by statistics{any_way}" if groups else ""

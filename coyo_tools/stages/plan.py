@@ -1,8 +1,9 @@
 """One part of metadata in, counts out: what `filter` would keep of it, and what that would mean.
 
 The rules' columns are read first. Only of row groups in which something survives are the others
-read: url, hash and text for their 64-bit hashes, width and height for the pixels. Nothing is
-written.
+read: url, hash and text for their 64-bit hashes, width and height for the pixels. Of a row group
+that statistics rule out nothing is read where there is one rule; several are asked what else they
+drop of it. Nothing is written.
 """
 
 from __future__ import annotations
@@ -68,10 +69,11 @@ def survey(
     Raises SourceError, SchemaError, RuleError.
     """
     tests, read = tests_of(what.rules, part)
-    unread = ruled_out(part, what.rules)
+    # What a row fails beside the rule that rules it out, statistics do not say.
+    unread = ruled_out(part, what.rules) if len(tests) == 1 else {}
     for group, by in unread.items():
         rows = int(part.metadata.row_group(group).num_rows)
-        yield rows, Surveyed(Counts.ruled_out(rows, by, len(tests)), (0,) * len(tests))
+        yield rows, Surveyed(Counts.ruled_out(rows, by, len(tests)), (rows,))
     for bite in bites(part, without=unread):
         if stopped():
             return

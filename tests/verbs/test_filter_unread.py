@@ -33,7 +33,11 @@ def test_what_is_kept_is_the_same_and_the_funnel_tells(sorted_part, tmp_path):
     first, second, third = some.funnel
     groups = int(second.note.split(" rows in ")[1].split()[0])
     assert 0 < groups < 6
-    assert second.note == f"{500 * groups:,} rows in {groups} row groups unread, by statistics"
+    assert second.note == (
+        f"{500 * groups:,} rows in {groups} row groups unread, by statistics, "
+        "whatever the rules before it say"
+    )
+    assert first.note == third.note == f"counted of the {3000 - 500 * groups:,} rows read"
     assert second.dropped_alone == whole.funnel[1].dropped_alone  # it judged them all the same
     assert first.dropped_alone < whole.funnel[0].dropped_alone  # of the rows that were read
     assert third.left == whole.funnel[2].left
@@ -94,7 +98,10 @@ def test_a_rule_that_drops_nothing_of_what_is_read_is_named_so(sorted_part, tmp_
     assert told.funnel[0].note.endswith(" rows read")
 
 
-def test_a_plan_tells_what_the_filter_will(sorted_part, tmp_path):
-    done = coyo_tools.filter(sorted_part.parent, tmp_path / "s", **RULES)
-    plan = coyo_tools.plan(sorted_part.parent, **RULES)
-    assert [each.step.note for each in plan.funnel] == [step.note for step in done.funnel]
+def test_a_plan_asks_several_rules_and_spares_itself_one(sorted_part, tmp_path):
+    place, read = sorted_part.parent, FilterSettings(statistics=False)
+    whole = coyo_tools.filter(place, tmp_path / "whole", read, **RULES)
+    assert tuple(each.step for each in coyo_tools.plan(place, **RULES).funnel) == whole.funnel
+    some = coyo_tools.filter(place, tmp_path / "some", min_watermark=0.3)
+    assert "unread" in some.funnel[0].note
+    assert coyo_tools.plan(place, min_watermark=0.3).funnel[0].step == some.funnel[0]

@@ -63,6 +63,14 @@ def source(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def by_width(source, tmp_path_factory) -> Path:
+    """The same rows in an order that lets statistics rule row groups out."""
+    folder = tmp_path_factory.mktemp("by_width") / "metadata"
+    write_parts(folder, [pq.read_table(source).sort_by("width")], row_group_size=64)
+    return folder
+
+
+@pytest.fixture(scope="module")
 def duck(source):
     connection = duckdb.connect()
     connection.execute(f"CREATE TABLE rows AS SELECT * FROM '{source}/*.parquet'")
@@ -76,21 +84,33 @@ def duck(source):
     conditions=st.lists(st.sampled_from(CONDITIONS), max_size=4),
     workers=st.sampled_from([1, 3]),
     cap=st.sampled_from([10, 10**6]),
+    in_order=st.booleans(),
 )
-def test_random_recipes_agree_with_duckdb(source, duck, conditions, workers, cap):
+def test_random_recipes_agree_with_duckdb(
+    source, by_width, duck, conditions, workers, cap, in_order
+):
     asked = FilterSettings(rules=tuple({"where": c} for c in conditions), workers=workers)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(distinct, "_WAITING_AT_MOST", cap)
-        found = coyo_tools.plan(source, asked)
+        found = coyo_tools.plan(by_width if in_order else source, asked)
     passes = [f"coalesce({c}, false)" for c in conditions] or ["true"]
     every = " AND ".join(passes)
-    kept = duck.execute(f"SELECT count(*) FROM rows WHERE {every}").fetchone()[0]
+
+    def rows(*where: str) -> int:
+        return duck.execute(f"SELECT count(*) FROM rows WHERE {' AND '.join(where)}").fetchone()[0]
+
+    kept = rows(every)
     assert (found.rows_in, found.rows_out, found.kept.value) == (809, kept, kept)
     for number, step in enumerate(found.funnel):
-        others = [p for n, p in enumerate(passes) if n != number]
-        alone = " AND ".join([*others, f"NOT {passes[number]}"])
-        kills = duck.execute(f"SELECT count(*) FROM rows WHERE {alone}").fetchone()[0]
-        assert (step.unique_kills, step.whole["unique_kills"].value) == (kills, kills)
+        before, fails = passes[:number], f"NOT {passes[number]}"
+        expected = {
+            "dropped": rows(*before, fails),
+            "dropped_alone": rows(fails),
+            "unique_kills": rows(*before, fails, *passes[number + 1 :]),
+            "left": rows(*before, passes[number]),
+        }
+        assert step.to_dict() == step.to_dict() | expected
+        assert {name: each.value for name, each in step.whole.items()} == expected
     for name in ("url", "image_phash", "text"):
         query = f"SELECT count(DISTINCT {name}) FROM rows WHERE {every}"
         assert found.unique[name].values == duck.execute(query).fetchone()[0]
@@ -110,14 +130,41 @@ def test_random_recipes_agree_with_duckdb(source, duck, conditions, workers, cap
     ],
 )
 def test_it_says_what_filter_then_does(source, tmp_path, rules):
-    planned = coyo_tools.plan(source, **rules)
-    done = coyo_tools.filter(source, tmp_path / "s", **rules)
+    all_read = FilterSettings(statistics=False)
+    planned = coyo_tools.plan(source, all_read, **rules)
+    done = coyo_tools.filter(source, tmp_path / "s", all_read, **rules)
     assert tuple(each.step for each in planned.funnel) == done.funnel
     assert (planned.rows_in, planned.rows_out) == (done.rows_in, done.rows_out)
     assert [(f.name, f.kept) for f in planned.by_file] == [
         (path.name, pq.read_metadata(path).num_rows)
         for path in sorted((tmp_path / "s").glob("*.parquet"))
     ]
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        {"where": ["width > 700", "num_faces <= 1"]},
+        {"max_faces": 0, "where": ["width > 700"]},
+        {"min_clip_l14": 0.25, "top": 100, "by": "width"},
+    ],
+)
+def test_a_plan_looks_where_the_filter_need_not(by_width, tmp_path, rules):
+    planned = coyo_tools.plan(by_width, **rules)
+    all_read = FilterSettings(statistics=False)
+    done = coyo_tools.filter(by_width, tmp_path / "s", all_read, **rules)
+    assert tuple(each.step for each in planned.funnel) == done.funnel
+    some = coyo_tools.filter(by_width, tmp_path / "some", **rules)
+    assert some.funnel != done.funnel
+    assert planned.to_dict() | {"seconds": 0} == (
+        coyo_tools.plan(by_width, all_read, **rules).to_dict() | {"seconds": 0}
+    )
+
+
+def test_what_the_only_rule_drops_unread_it_alone_kills(by_width):
+    (step,) = coyo_tools.plan(by_width, where=["width > 9999"]).funnel
+    assert (step.step.dropped, step.step.dropped_alone, step.unique_kills) == (809, 809, 809)
+    assert step.whole["unique_kills"].value == 809
 
 
 def test_a_recipe_and_stats_are_taken_as_filter_takes_them(source, tmp_path):
