@@ -13,7 +13,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from coyo_tools.machinery.manifest import MANIFEST, Manifest, difference_between, read_manifest
+from coyo_tools.machinery.manifest import Manifest, difference_between, read_manifest
 from coyo_tools.machinery.storage import folder_at, is_remote, local_path
 from coyo_tools.pieces import dataset_objects
 from coyo_tools.pieces.quantiles import Order, Tally
@@ -69,6 +69,10 @@ def histograms_in(place: str, inputs: Sequence[Mapping[str, Any]], schema: str) 
     inputs: of the run that wants them; they have to be the same, file by file. schema: its setting,
     since by another one a name may stand for another column. Raises SettingsError, CorruptFile.
     """
+    import lzma
+    import zipfile
+    import zlib
+
     import numpy as np
 
     folder = folder_at(place)
@@ -86,18 +90,30 @@ def histograms_in(place: str, inputs: Sequence[Mapping[str, Any]], schema: str) 
             where=place,
             todo="make new ones with `coyo stats SOURCE -o`, or leave --stats out",
         )
+    damage = (OSError, EOFError, ValueError, LookupError, TypeError, zipfile.BadZipFile, zlib.error)
+    file = STATS
     try:
-        columns = folder.read_json(STATS)["columns"]
+        columns = [(c["name"], _order(c["order"])) for c in folder.read_json(STATS)["columns"]]
+        file = HISTOGRAMS
         with np.load(io.BytesIO(folder.read_bytes(HISTOGRAMS)), allow_pickle=False) as arrays:
-            return {c["name"]: _unpacked(c, n, arrays) for n, c in enumerate(columns)}
-    except (OSError, ValueError, KeyError, IndexError) as error:
+            return {name: _unpacked(order, n, arrays) for n, (name, order) in enumerate(columns)}
+    # RuntimeError: a flipped bit of a zip asks for a password, or a method that nobody has.
+    except (*damage, lzma.LZMAError, RuntimeError) as error:
         raise CorruptFile(
-            "its histograms cannot be read", where=folder.url_of(MANIFEST), todo="make it again"
+            f"its {'columns' if file == STATS else 'histograms'} cannot be read",
+            where=folder.url_of(file),
+            todo=f"make it again with `coyo stats SOURCE -o {place} --overwrite`",
         ) from error
 
 
-def _unpacked(column: Mapping[str, Any], number: int, arrays: Any) -> Tally:
-    tally = Tally(Order(column["order"]))
+def _order(kind: str) -> Order:
+    if kind not in ("int", "f32", "f64"):
+        raise ValueError(f"no order is called {kind!r}")
+    return Order(kind)
+
+
+def _unpacked(order: Order, number: int, arrays: Any) -> Tally:
+    tally = Tally(order)
     tally.counts[arrays[f"{number}.bins"]] = arrays[f"{number}.counts"]
     facts = [int(fact) for fact in arrays[f"{number}.facts"]]
     tally.rows, tally.nulls, tally.nans, least, greatest, tally.residue = facts

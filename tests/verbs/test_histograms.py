@@ -12,7 +12,13 @@ import coyo_tools
 from coyo_tools import FilterSettings, StatsSettings
 from coyo_tools.pieces.sidecar import kept_place
 from coyo_tools.verbs import passes
-from coyo_tools.words.errors import RuleError, SchemaError, SettingsConflict, SettingsError
+from coyo_tools.words.errors import (
+    CorruptFile,
+    RuleError,
+    SchemaError,
+    SettingsConflict,
+    SettingsError,
+)
 from tests.metadata import bytes_of, cut, metadata, nasty, write_parts
 
 SUM = "clip_similarity_vitb32 + clip_similarity_vitl14"
@@ -78,6 +84,55 @@ def test_what_lies_there_by_chance_is_no_error(source, tmp_path):
     assert "is no manifest of this version" in top(source, tmp_path / "b").notes[0]
     (tmp_path / "metadata.stats" / "manifest.json").unlink()
     assert "holds no finished `coyo stats`" in top(source, tmp_path / "c").notes[0]
+
+
+def cut_short(data: bytes) -> bytes:
+    return data[: len(data) // 2]
+
+
+def flipped(data: bytes) -> bytes:
+    """In the compressed bytes of the first array."""
+    return data[:70] + bytes(255 - byte for byte in data[70:90]) + data[90:]
+
+
+def by_no_method(data: bytes) -> bytes:
+    at = data.index(b"PK\x01\x02")  # the first entry of the directory: method 99
+    return data[: at + 10] + b"\x63\0" + data[at + 12 :]
+
+
+def with_a_password(data: bytes) -> bytes:
+    at = data.index(b"PK\x01\x02")
+    return data[: at + 8] + b"\x01\0" + data[at + 10 :]
+
+
+DAMAGE = [
+    *(("histograms.npz", "histograms", damage) for damage in (
+        cut_short, flipped, by_no_method, with_a_password, lambda _: b"", lambda _: b"<html>")),
+    ("stats.json", "columns", lambda _: b"[]"),
+    ("stats.json", "columns", lambda _: b'{"columns": 3}'),
+    ("stats.json", "columns", lambda data: data.replace(b'"int"', b'"inu"')),
+    ("stats.json", "columns", cut_short),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("file", "what", "damage"), DAMAGE)
+def test_damage_is_one_sentence_and_can_be_mended(source, tmp_path, file, what, damage):
+    for place in (tmp_path / "st", tmp_path / "metadata.stats"):
+        coyo_tools.stats(source, place)
+        (place / file).write_bytes(damage((place / file).read_bytes()))
+    named = str(tmp_path / "st")
+    with pytest.raises(CorruptFile) as caught:
+        top(source, tmp_path / "a", stats=named)
+    assert str(caught.value) == (
+        f"{named}/{file}: its {what} cannot be read; make it again with "
+        f"`coyo stats SOURCE -o {named} --overwrite`"
+    )
+    by_itself = top(source, tmp_path / "b")
+    assert by_itself.notes == (
+        f"top 30% by width: {source}.stats is not used: its {what} cannot be read",
+    )
+    coyo_tools.stats(source, named, overwrite=True)
+    assert top(source, tmp_path / "c", stats=named).digest == by_itself.digest
 
 
 def test_nothing_is_said_where_nothing_is_kept(source, tmp_path):
