@@ -13,7 +13,7 @@ from coyo_tools.cli import show
 if TYPE_CHECKING:
     from coyo_tools.pieces.clusters import Estimate
     from coyo_tools.pieces.distinct import Count
-    from coyo_tools.pieces.expected import Disk, Download
+    from coyo_tools.pieces.expected import Disk
     from coyo_tools.verbs.plan import FilterPlan, KeptOfFile
 
 _FEW = 8  # files that are shown one by one
@@ -87,7 +87,7 @@ def _facts(plan: FilterPlan) -> Iterator[tuple[str, str]]:
         where = " (in the files looked at)" if plan.sampled else ""
         counts = [f"{name} {_count(each)}" for name, each in plan.unique.items()]
         yield "unique", ", ".join(counts) + where
-    yield from _headed("download", list(_download(plan.download, "url" in plan.unique)))
+    yield from _headed("download", list(_download(plan)))
     if plan.disk:
         yield "disk", _disk(plan.disk)
     yield "columns", f"{', '.join(plan.columns) or 'none'}: no other was read"
@@ -156,7 +156,8 @@ def _count(count: Count) -> str:
     return f"about {shown} (HyperLogLog, standard error {100 * count.standard_error:.1f} %)"
 
 
-def _download(download: Download, counted: bool) -> Iterator[str]:
+def _download(plan: FilterPlan) -> Iterator[str]:
+    download, counted = plan.download, "url" in plan.unique
     known = "urls, each once" if counted else "urls at most: how many differ was not counted"
     yield f"{_rows(download.urls)} {known}"
     if download.census is None:
@@ -168,7 +169,9 @@ def _download(download: Download, counted: bool) -> Iterator[str]:
     hours = show.interval(download.hours, _hours) if download.hours else "unknown hours"
     size = show.interval(download.bytes, show.size)
     yield f"{_rows(download.pictures)} pictures, {size}, {hours}"
-    yield f"by the census of {show.count(download.census.urls)} urls in {download.census.place}"
+    census = download.census
+    of = "" if census.is_of(plan.source) else f" of another source, {census.source},"
+    yield f"by the census of {show.count(census.urls)} urls{of} in {census.place}"
 
 
 def _disk(disk: Disk) -> str:

@@ -39,6 +39,10 @@ class Census:
     bytes_per_image: Estimate
     images_per_s: Estimate
 
+    def is_of(self, source: str) -> bool:
+        """Whether its urls were drawn from this source."""
+        return _is_same(self.source, source)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
         figures = {name: getattr(self, name).to_dict() for name in _FIGURES}
@@ -76,14 +80,23 @@ def _figure(said: Mapping[str, Any], name: str) -> Estimate:
 
 
 def newest_census(source: str) -> Census | None:
-    """The census written last beside the source or in the working directory, one folder deep; None
-    where there is none. Files of that name that no census command wrote are passed over.
+    """The census written last beside the source or in the working directory, one folder deep: of
+    those that were drawn from it, else of all; None where there is none. Files of that name that no
+    census command wrote are passed over.
 
-    Raises CorruptFile where the newest cannot be read.
+    Raises CorruptFile where the chosen one cannot be read.
     """
-    found = {path.resolve() for path in _beside(source) if _is_ours(path)}
-    newest = max(found, key=lambda path: (path.stat().st_mtime_ns, str(path)), default=None)
+    found = {path.resolve(): drawn for path in _beside(source) if (drawn := _drawn_from(path))}
+    own = [path for path, drawn in found.items() if _is_same(drawn, source)]
+    newest = max(own or found, key=lambda path: (path.stat().st_mtime_ns, str(path)), default=None)
     return None if newest is None else census_at(str(newest))
+
+
+def _is_same(one: str, other: str) -> bool:
+    """Whether these are names of one source."""
+    if one == other or is_remote(one) or is_remote(other):
+        return one == other
+    return local_path(one).resolve() == local_path(other).resolve()
 
 
 def _beside(source: str) -> Iterator[Path]:
@@ -96,9 +109,10 @@ def _beside(source: str) -> Iterator[Path]:
         yield from place.glob(f"*/{CENSUS}")
 
 
-def _is_ours(path: Path) -> bool:
+def _drawn_from(path: Path) -> str | None:
+    """The source that a census names; None where the file is none of ours."""
     try:
         said = json.loads(path.read_bytes())
     except (OSError, ValueError):
-        return False
-    return isinstance(said, dict) and _MARK in said
+        return None
+    return str(said.get("source", "?")) if isinstance(said, dict) and _MARK in said else None

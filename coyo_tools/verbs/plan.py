@@ -253,7 +253,7 @@ class _Job:
         kept = self._whole(lambda seen: seen.counts.kept)
         unique = {name: each.count() for name, each in self._distinct.items()}
         urls = self._urls(unique.get("url"), counts.kept, kept)
-        if census is not None and census.source != found.url:
+        if census is not None and not census.is_of(found.url):
             self._notes.append(f"{census.place} is the census of {census.source}")
         return FilterPlan(
             source=found.url,

@@ -87,11 +87,19 @@ def test_with_a_census_bytes_and_hours_are_said(coyo, source, tmp_path):
     _, said, heard = coyo("filter", source, "--plan", "--image-size", "256")
     assert heard == f"note: {place} is the census of elsewhere\n"
     assert "download  7 urls, each once\n          4 (4 to 4) pictures, 785.5 kB (" in said
-    assert f"by the census of 10,000 urls in {place}" in said
+    assert f"by the census of 10,000 urls of another source, elsewhere, in {place}" in said
     assert " at 256 px if every picture is still there, " in said
     assert f" of those still there ({bytes_per_pixel(256):.2f} bytes a pixel)" in said
     _, other, heard = coyo("filter", source, "--plan", "--census", tmp_path)
     assert (other, heard.split(":")[0]) == ("", "coyo")
+
+
+def test_a_census_of_the_source_itself_needs_no_word(coyo, source, tmp_path):
+    write_census(tmp_path / "census", source="elsewhere")
+    own = write_census(tmp_path / "own", age_s=9, source="metadata")
+    _, said, heard = coyo("filter", source, "--plan")
+    assert f"by the census of 10,000 urls in {own}" in said
+    assert heard == ""
 
 
 def test_a_sample_says_so_and_gives_intervals(coyo, tmp_path, monkeypatch):

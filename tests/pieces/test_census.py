@@ -55,6 +55,22 @@ def test_the_newest_one_beside_the_source_or_here(tmp_path, monkeypatch):
     assert newest_census("hf://datasets/kakaobrain/coyo-700m").place == str(newer)
 
 
+def test_one_of_the_source_goes_before_newer_ones_of_others(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    own = write(tmp_path / "own", age_s=30, source="metadata")
+    write(tmp_path / "other", age_s=20, source="subset")
+    for name in ("metadata", "./metadata", str(tmp_path / "metadata")):
+        found = newest_census(name)
+        assert (found.place, found.is_of(name)) == (str(own), True)
+    newer = write(tmp_path / "newer", age_s=10, source=f"file://{tmp_path}/metadata")
+    assert newest_census("metadata").place == str(newer)
+    hub = "hf://datasets/a/b"
+    assert newest_census(hub).place == str(newer)
+    assert not newest_census(hub).is_of(hub)
+    written = write(tmp_path / "hub", age_s=40, source=hub)
+    assert newest_census(hub).place == str(written)
+
+
 def test_files_of_that_name_that_are_not_ours_are_passed_over(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name, text in {"a": "{}", "b": "[1]", "c": "population,2020\n", "d": '"x"'}.items():
