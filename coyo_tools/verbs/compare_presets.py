@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from coyo_tools.machinery import engine
 from coyo_tools.machinery.traffic import Fetched, Traffic, told_of_waits
 from coyo_tools.pieces import source as sources
 from coyo_tools.pieces.funnel import tests_of
+from coyo_tools.pieces.held import Held
 from coyo_tools.pieces.overlap import MOST_SETS, Overlap, overlap_of
 from coyo_tools.pieces.recipes import is_recipe_file
 from coyo_tools.pieces.rules import AnyRule, rules_of
+from coyo_tools.pieces.selections import needs_cut
 from coyo_tools.pieces.source import OpenPart, SourceLike
 from coyo_tools.stages.overlap import patterns_in
 from coyo_tools.verbs.passes import Passes, resolve
@@ -96,12 +100,23 @@ def _overlap(
         for each in rules.values():
             tests_of(each, part)  # every part must be able to answer before one is read
     workers = settings.workers or min(MOST_AT_ONCE, engine.cores())
-    passes = Passes("presets", parts, workers, progress)
-    resolved = [resolve(each, passes, lambda _: None) for each in rules.values()]
     patterns: list[Counter[int]] = []
-    passes.each(
-        lambda part, stopped: patterns_in(part, resolved, stopped),
-        lambda _, found: patterns.append(found),
-        "overlap",
-    )
+    with tempfile.TemporaryDirectory(prefix="coyo-presets-") as scratch:
+        several = any(needs_cut(rule) for each in rules.values() for rule in each)
+        held = Held(Path(scratch)) if several else None  # what several passes need, fetched once
+        passes = Passes("presets", [part.holding(held) for part in parts], workers, progress)
+        resolved = [resolve(each, passes, lambda _: None) for each in rules.values()]
+        passes.each(
+            lambda part, stopped: _counted(part, resolved, stopped),
+            lambda _, found: patterns.append(found),
+            "overlap",
+        )
     return overlap_of(list(rules), sum(patterns, Counter()))
+
+
+def _counted(
+    part: OpenPart, sets: Sequence[Sequence[AnyRule]], stopped: Callable[[], bool]
+) -> Iterator[tuple[int, Counter[int]]]:
+    yield from patterns_in(part, sets, stopped)
+    if part.held is not None:
+        part.held.drop(part)

@@ -11,6 +11,8 @@ import coyo_tools
 from coyo_tools import OverlapSettings
 from coyo_tools.words.errors import RuleError, SchemaError, SettingsError, SourceNotFound
 from tests.metadata import ids_in, rows_of, write_parts
+from tests.servers.folder import FolderServer
+from tests.verbs.test_plan import column_bytes
 
 pytestmark = pytest.mark.usefixtures("in_small_bites")
 PRESETS = ("safe", "laion2b-like", "vila-coyo", "coyo-hq")
@@ -58,6 +60,24 @@ def test_workers_change_nothing_and_nothing_is_written(source, tmp_path, monkeyp
     ]
     assert told[0] == told[1]
     assert list(Path().iterdir()) == []
+
+
+def test_of_a_remote_source_each_column_named_is_fetched_once(source, recipe):
+    named = (
+        "id", "clip_similarity_vitb32", "clip_similarity_vitl14", "nsfw_score_opennsfw2",
+        "nsfw_score_gantman", "num_faces", "text", "width", "height", "watermark_score",
+        "aesthetic_score_laion_v2",
+    )  # fmt: skip
+    size = sum(
+        column_bytes(path, list(range(pq.read_metadata(path).num_row_groups)), named)
+        for path in source.iterdir()
+    )
+    with FolderServer(source.parent) as server:
+        place = f"{server.base_url}/{source.name}/*.parquet"
+        footers = coyo_tools.inspect(place).fetched.bytes
+        found = coyo_tools.compare_presets([*PRESETS, recipe], place)
+    assert found.overlap == coyo_tools.compare_presets([*PRESETS, recipe], source).overlap
+    assert found.fetched.bytes - footers <= 1.05 * size
 
 
 def test_a_recipe_without_rules_keeps_every_row(source, tmp_path):
