@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,14 @@ from coyo_tools.pieces import where
 from coyo_tools.pieces.blocked_words import BlockedWords, blocked_words_of
 from coyo_tools.pieces.html_text import unescaped
 from coyo_tools.pieces.language import is_one_of, languages_of
-from coyo_tools.pieces.selections import Sample, Tests, Top, per_of, selection_of
+from coyo_tools.pieces.selections import (
+    Sample,
+    Tests,
+    Top,
+    check_per,
+    selection_of,
+    taken_per,
+)
 from coyo_tools.pieces.sql_functions import check_regex
 from coyo_tools.pieces.sql_terms import Columns, Mismatch, Term, column, compare, expr_of
 from coyo_tools.words.errors import RuleError, SchemaError, nearest
@@ -280,7 +287,9 @@ def rules_of(recipe: Iterable[Mapping[str, Any]]) -> tuple[AnyRule, ...]:
     A list as value stands for several. Raises RuleError, and SourceError where a file is missing.
     """
     found: list[AnyRule] = []
+    asks_per = False
     for entry in recipe:
+        asks_per |= isinstance(entry, Mapping) and "per" in entry
         if isinstance(entry, Mapping) and entry.keys() & {"top", "sample"}:
             found.append(selection_of(entry))
             continue
@@ -297,6 +306,8 @@ def rules_of(recipe: Iterable[Mapping[str, Any]]) -> tuple[AnyRule, ...]:
             raise RuleError(f"a rule is written as one name and its value, not as {entry!r}")
         ((name, value),) = entry.items()
         found += [rule_of(name, item) for item in _several(name, value)]
+    if asks_per:
+        check_per(found)
     return tuple(found)
 
 
@@ -312,9 +323,7 @@ def _rules_from(kind: str, value: Any, per: Any) -> list[AnyRule]:
     from coyo_tools.pieces.recipes import preset_named, recipe_at
 
     rules = rules_of(preset_named(value).rules if kind == "preset" else recipe_at(value).rules)
-    if per is None:
-        return list(rules)
-    return [replace(r, per=per_of(per)) if isinstance(r, Top) else r for r in rules]
+    return list(rules if per is None else taken_per(rules, per))
 
 
 def _number(kind: RuleKind, value: Any) -> float:

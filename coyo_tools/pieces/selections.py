@@ -251,6 +251,20 @@ def per_of(value: Any) -> str:
     return str(value)
 
 
+def taken_per(rules: Iterable[AnyKind], per: Any) -> tuple[AnyKind, ...]:
+    """The rules, every top of each part or of the source. Raises RuleError."""
+    return tuple(replace(r, per=per_of(per)) if isinstance(r, Top) else r for r in rules)
+
+
+def check_per(rules: Iterable[object]) -> None:
+    """Raises RuleError where there is no top that `per` could speak of."""
+    if not any(isinstance(rule, Top) for rule in rules):
+        raise RuleError(
+            "per (--per-part, --global) says how a top is taken, and these rules have none",
+            todo="leave it out",
+        )
+
+
 GO_WITH: Mapping[str, str] = {"by": "top", "seed": "sample"}
 HAVE_PER = ("top", "preset", "recipe")  # what `per` may stand beside
 

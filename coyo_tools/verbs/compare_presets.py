@@ -18,7 +18,7 @@ from coyo_tools.pieces.held import Held
 from coyo_tools.pieces.overlap import MOST_SETS, Overlap, overlap_of
 from coyo_tools.pieces.recipes import is_recipe_file
 from coyo_tools.pieces.rules import AnyRule, rules_of
-from coyo_tools.pieces.selections import needs_cut
+from coyo_tools.pieces.selections import check_per, needs_cut, taken_per
 from coyo_tools.pieces.source import OpenPart, SourceLike
 from coyo_tools.stages.overlap import patterns_in
 from coyo_tools.verbs.passes import Passes, resolve
@@ -85,9 +85,13 @@ def _rules(presets: Sequence[str], per_part: bool | None) -> dict[str, tuple[Any
         raise SettingsError(
             f"takes one to {MOST_SETS} presets, each once", where="coyo presets compare"
         )
-    per = {} if per_part is None else {"per": "part" if per_part else "source"}
     kind = {name: "recipe" if is_recipe_file(name) else "preset" for name in presets}
-    return {name: rules_of([{kind[name]: name, **per}]) for name in presets}
+    rules = {name: rules_of([{kind[name]: name}]) for name in presets}
+    if per_part is None:
+        return rules
+    check_per(rule for each in rules.values() for rule in each)
+    per = "part" if per_part else "source"
+    return {name: taken_per(each, per) for name, each in rules.items()}
 
 
 def _overlap(

@@ -41,6 +41,9 @@ class Histograms:
         self._progress = progress
         first = rules[0] if rules else None
         self._top = first if isinstance(first, Top) and first.per == "source" else None
+        self._why_not = "no --top by a column comes before the other rules"
+        if isinstance(first, Top):
+            self._why_not = f"its histograms are of the whole source, {first.label} is not"
         self._inputs = [part.identity() for part in parts]
         self._found: dict[str, Tally] = {}
         self._to_make: str | None = None
@@ -79,7 +82,7 @@ class Histograms:
             return f"{self._top.label}: its histogram is kept in {place}"
         self._found = self._in(place)
         if self._top is None:
-            return f"{place} is of no use here: no --top by a column comes before the other rules"
+            return f"{place} is of no use here: {self._why_not}"
         return self._said(self._top, place)
 
     def _by_itself(self, top: Top, place: str) -> tuple[str, ...]:

@@ -57,6 +57,12 @@ def test_environment_variables_are_understood(coyo, source, tmp_path, monkeypatc
         (["--by", "width"], 2, "Each --top needs one --by"),
         (["--sample", "1%", "--seed", "1", "--seed", "2"], 2, "Each --sample needs one --seed"),
         (["--global", "--max-faces", "1"], 2, "--per-part and --global go with --top"),
+        (
+            ["--preset", "safe", "--per-part"],
+            1,
+            "per (--per-part, --global) says how a top is taken",
+        ),
+        (["--plan", "--preset", "safe", "--global"], 1, "these rules have none; leave it out"),
         (["--seed", "1"], 2, "Each --sample needs one --seed"),
         (["--top", "x", "--by", "width"], 1, "--top: 'x' is no amount"),
         (["--preset", "saff"], 1, "did you mean 'safe'?"),
@@ -184,6 +190,7 @@ def test_presets_are_compared_on_a_source(coyo, source, tmp_path):
         (["compare", "safe", "laion2b-lik"], 1, "did you mean 'laion2b-like'?"),
         (["compare", "safe", "a/nowhere"], 1, "a/nowhere: no such file or folder"),
         (["compare", "safe", "safe", "nowhere"], 1, "each once"),
+        (["compare", "safe", "laion2b-like", "--global", "nowhere"], 1, "have none; leave it out"),
     ],
 )
 def test_what_cannot_be_compared_is_one_sentence(coyo, tmp_path, monkeypatch, arguments, status,

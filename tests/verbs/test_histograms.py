@@ -165,6 +165,18 @@ def test_a_folder_of_no_use_is_not_made(source, tmp_path):
     assert not (tmp_path / "st").exists()
 
 
+def test_a_top_of_each_part_is_told_why_they_are_of_no_use(source, tmp_path):
+    coyo_tools.stats(source, tmp_path / "st")
+    for asked, why in (
+        ({"top": "30%", "by": "width", "per": "part"},
+         "its histograms are of the whole source, top 30% of each part by width is not"),
+        ({"max_faces": 0}, "no --top by a column comes before the other rules"),
+    ):  # fmt: skip
+        settings = FilterSettings(stats=str(tmp_path / "st"))
+        found = coyo_tools.filter(source, tmp_path / "s", settings, **asked, overwrite=True)
+        assert found.notes == (f"{tmp_path / 'st'} is of no use here: {why}",)
+
+
 def test_stats_of_an_expression(source):
     table = nasty(801, 1)
     (column,) = coyo_tools.stats(source, settings=StatsSettings(of=(SUM,))).columns
