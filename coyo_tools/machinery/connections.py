@@ -53,11 +53,23 @@ class Connections:
 
     def close(self) -> None:
         """Close the connections and end the thread."""
-        if self._session is not None:
-            self.run(self._session.close())
+        atexit.unregister(self.close)
+        if self._thread.is_alive():  # it is not after a fork
+            self.run(self._end())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
         self._loop.close()
+
+    async def _end(self) -> None:
+        """Done in the loop, so that a session that an interrupted run is just making is seen."""
+        import asyncio
+
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        if self._session is not None:
+            await self._session.close()
 
 
 _making = threading.Lock()  # `cache` alone would let two threads make one each

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 
@@ -25,3 +26,19 @@ def test_threads_that_start_together_share_one_loop(monkeypatch):
     for thread in threads:
         thread.join()
     assert len(made) == 1
+
+
+def test_a_session_that_is_made_while_they_are_closed_is_closed_too():
+    ours, begun = connections.Connections(), threading.Event()
+
+    async def late():
+        begun.set()
+        time.sleep(0.3)  # noqa: ASYNC251  as the import of aiohttp holds the loop
+        await ours.session()
+        await asyncio.sleep(60)
+
+    work = asyncio.run_coroutine_threadsafe(late(), ours._loop)
+    begun.wait()
+    work.cancel()
+    ours.close()
+    assert ours._session.closed
