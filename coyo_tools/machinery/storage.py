@@ -22,7 +22,7 @@ from coyo_tools.words.errors import (
     CoyoError,
     FolderBusy,
     MissingExtra,
-    SourceNotFound,
+    SourceError,
     StorageError,
 )
 
@@ -90,6 +90,21 @@ def _storage_error(error: OSError, where: str) -> StorageError:
                 "is in the way: a file, not a folder", where=where, todo="choose another name"
             )
     return StorageError(f"cannot be written: {error.strerror or first_line(error)}", where=where)
+
+
+@contextlib.contextmanager
+def reading_errors(where: str) -> Iterator[None]:
+    """Turn what the system or a store's client says about reading into one sentence.
+
+    FileNotFoundError passes.
+    """
+    try:
+        yield
+    except (FileNotFoundError, CoyoError):
+        raise
+    except Exception as error:
+        said = getattr(error, "strerror", None) or first_line(error)
+        raise SourceError(f"cannot be read: {said}", where=where) from error
 
 
 class Folder(ABC):
@@ -362,7 +377,7 @@ class RemoteFolder(Folder):
 
     def read_bytes(self, name: str) -> bytes:
         """The object's bytes."""
-        with _remote_errors(self.url_of(name)):
+        with reading_errors(self.url_of(name)):
             return bytes(self._fs.cat_file(self._path(name)))
 
     def delete(self, name: str) -> None:
@@ -385,15 +400,3 @@ def folder_at(url: str | os.PathLike[str]) -> Folder:
     """The folder at a path or url; nothing is created or read yet."""
     place = os.fspath(url)
     return RemoteFolder(place) if is_remote(place) else LocalFolder(place)
-
-
-def read_bytes(url: str | os.PathLike[str]) -> bytes:
-    """A whole small file, local or remote. Raises SourceNotFound."""
-    place = os.fspath(url)
-    try:
-        if is_remote(place):
-            fs, path = filesystem(place)
-            return bytes(fs.cat_file(path))
-        return local_path(place).read_bytes()
-    except (FileNotFoundError, IsADirectoryError) as error:
-        raise SourceNotFound("no such file", where=place) from error

@@ -68,9 +68,14 @@ def fetch(
     run(_fetch_all(place, ranges, size, traffic, sink))
 
 
-def get(place: Place, traffic: Traffic, json: Any = None) -> tuple[bytes, Mapping[str, str]]:
-    """The whole answer and its headers; `json` is posted where given. Raises as `fetch`."""
-    return run(_whole(place, traffic, json))
+def get(
+    place: Place, traffic: Traffic, json: Any = None, *, only: str = ""
+) -> tuple[bytes, Mapping[str, str]]:
+    """The whole answer and its headers; `json` is posted where given. Raises as `fetch`.
+
+    only: a content type; of an answer of another one no byte is read.
+    """
+    return run(_whole(place, traffic, json, only))
 
 
 def size_of(place: Place, traffic: Traffic) -> int:
@@ -125,12 +130,15 @@ class _Rest:
         self.start += len(wanted)
 
 
-async def _whole(place: Place, traffic: Traffic, json: Any) -> tuple[bytes, Mapping[str, str]]:
+async def _whole(
+    place: Place, traffic: Traffic, json: Any, only: str
+) -> tuple[bytes, Mapping[str, str]]:
     tries = _Tries(place, traffic)
     while True:
         try:
             async with traffic.turn, _Answer(place, traffic, {}, json) as answer:
-                body = await answer.read()
+                wanted = only in ("", answer.content_type)
+                body = await answer.read() if wanted else b""
                 traffic.count(bytes=len(body))
                 return body, answer.headers
         except _errors() as error:

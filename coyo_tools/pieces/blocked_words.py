@@ -17,7 +17,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from coyo_tools.machinery.storage import read_bytes
+from coyo_tools.pieces.small_files import read_bytes
 from coyo_tools.words.errors import RuleError, SourceError
 
 if TYPE_CHECKING:

@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from coyo_tools.machinery.storage import is_remote, local_path, read_bytes
+from coyo_tools.machinery.storage import is_remote, local_path
 from coyo_tools.pieces.clusters import Estimate
+from coyo_tools.pieces.small_files import read_bytes
 from coyo_tools.words.errors import CorruptFile, SettingsError, SourceNotFound
 
 CENSUS = "census.json"

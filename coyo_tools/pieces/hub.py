@@ -23,7 +23,7 @@ from coyo_tools.machinery.web import Place
 from coyo_tools.words.errors import CoyoError, SourceError, SourceNotFound
 
 SCHEME = "hf://"
-_DATASETS = "hf://datasets/"
+DATASETS = "hf://datasets/"
 _ELSEWHERE = "try later, or set HF_ENDPOINT to a mirror, or name a local folder"
 
 
@@ -37,13 +37,13 @@ class _Address:
 
     @classmethod
     def of(cls, url: str) -> _Address:
-        if not url.startswith(_DATASETS) or url.count("/") < 4:
+        if not url.startswith(DATASETS) or url.count("/") < 4:
             raise SourceError(
                 "is no dataset of the hub",
                 where=url,
                 todo="write hf://datasets/OWNER/NAME[@REVISION]",
             )
-        owner, name, *rest = url.removeprefix(_DATASETS).split("/")
+        owner, name, *rest = url.removeprefix(DATASETS).split("/")
         name, _, revision = name.partition("@")
         # A branch such as refs/convert/parquet is written with %2F in such urls.
         return cls(f"{owner}/{name}", revision.replace("%2F", "/"), "/".join(rest))
@@ -52,7 +52,7 @@ class _Address:
     def url(self) -> str:
         """As it is written."""
         revision = f"@{quote(self.revision, safe='')}" if self.revision else ""
-        return f"{_DATASETS}{self.dataset}{revision}" + (f"/{self.path}" if self.path else "")
+        return f"{DATASETS}{self.dataset}{revision}" + (f"/{self.path}" if self.path else "")
 
 
 def endpoint() -> str:

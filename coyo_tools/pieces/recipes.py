@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any, TypeVar
 
-from coyo_tools.machinery.storage import read_bytes
+from coyo_tools.pieces.small_files import read_bytes
 from coyo_tools.words.config import (
     CompareSettings,
     DownloadSettings,

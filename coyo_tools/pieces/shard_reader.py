@@ -8,21 +8,34 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import os
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import IO, Any
+from urllib.parse import unquote
 
 from coyo_tools.machinery.manifest import Manifest, read_manifest
-from coyo_tools.machinery.storage import filesystem, folder_at, is_remote, local_path
+from coyo_tools.machinery.ranges import RangeFile, is_web, size_of
+from coyo_tools.machinery.storage import (
+    filesystem,
+    folder_at,
+    is_remote,
+    local_path,
+    reading_errors,
+)
+from coyo_tools.machinery.traffic import Traffic
+from coyo_tools.machinery.web import Place
+from coyo_tools.pieces import web_folders
 from coyo_tools.words.errors import CorruptFile, SourceError, SourceNotFound
 
 PICTURE_EXTENSIONS = frozenset(
     ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "ppm", "pgm", "pbm", "pnm")
 )
 _ENDS = 1 << 16  # bytes at each end that go into a shard's identity
+_AHEAD = 1 << 20  # bytes of a request to a web server
 _MAX_ID = 1 << 63
 
 
@@ -119,17 +132,39 @@ def find_shards(place: str | os.PathLike[str]) -> Shards | None:
     finished the folder.
     """
     url = os.fspath(place).rstrip("/") or "/"
-    fs, path = filesystem(url)
-    if path.endswith(".tar") and fs.isfile(path):
-        return Shards(url, (Shard(url, path.rsplit("/", 1)[-1], int(fs.size(path))),))
-    if not fs.isdir(path):
-        if fs.exists(path) or set(url) & set("*?["):
-            return None
-        raise SourceNotFound("no such file or folder", where=url, todo="check the path")
-    found = {p: i for p, i in fs.find(path, detail=True).items() if _is_shard(p, path)}
+    if is_web(url):
+        return _on_the_web(url)
+    with reading_errors(url):
+        fs, path = filesystem(url)
+        if path.endswith(".tar") and fs.isfile(path):
+            return Shards(url, (Shard(url, path.rsplit("/", 1)[-1], int(fs.size(path))),))
+        if not fs.isdir(path):
+            if fs.exists(path) or set(url) & set("*?["):
+                return None
+            raise SourceNotFound("no such file or folder", where=url, todo="check the path")
+        found = {p: i for p, i in fs.find(path, detail=True).items() if _is_shard(p, path)}
     if not found:
         return None
     return Shards(url, tuple(_shard(url, path, p, found[p]) for p in sorted(found)), _manifest(url))
+
+
+def _on_the_web(url: str) -> Shards | None:
+    traffic = Traffic()
+    if url.endswith(".parquet") or set(url) & set("*?["):
+        return None
+    listed = (url,) if url.endswith(".tar") else web_folders.listed(url, traffic)
+    found = tuple(
+        _shard_on_the_web(url, p, traffic) for p in sorted(listed, key=unquote) if _is_shard(p, url)
+    )
+    return Shards(url, found) if found else None
+
+
+def _shard_on_the_web(url: str, path: str, traffic: Traffic) -> Shard:
+    name = unquote(path[len(url) :].strip("/") or path.rpartition("/")[2]).replace("/", "__")
+    try:
+        return Shard(path, name, size_of(Place(path, path), traffic))
+    except FileNotFoundError as error:
+        raise SourceNotFound("no such file", where=path, todo="check the address") from error
 
 
 def _is_shard(path: str, root: str) -> bool:
@@ -144,7 +179,7 @@ def _shard(url: str, root: str, path: str, info: dict[str, Any]) -> Shard:
 
 
 def _manifest(url: str) -> Manifest | None:
-    found = read_manifest(folder_at(url)) if not url.startswith(("hf://", "http")) else None
+    found = read_manifest(folder_at(url)) if not url.startswith("hf://") else None
     if found is not None and not found.complete:
         raise SourceError(
             f"`coyo {found.command}` has not finished this folder",
@@ -159,8 +194,12 @@ def open_shard(shard: Shard) -> IO[bytes]:
     try:
         if not is_remote(shard.url):
             return local_path(shard.url).open("rb")
-        fs, path = filesystem(shard.url)
-        handle: IO[bytes] = fs.open(path, "rb")
+        if is_web(shard.url):
+            file = RangeFile(Place(shard.url, shard.url), shard.bytes, Traffic())
+            return io.BufferedReader(file, _AHEAD)
+        with reading_errors(shard.url):
+            fs, path = filesystem(shard.url)
+            handle: IO[bytes] = fs.open(path, "rb")
     except FileNotFoundError as error:
         raise SourceNotFound("no such file", where=shard.url) from error
     except PermissionError as error:

@@ -20,10 +20,16 @@ from urllib.parse import unquote, urlsplit
 
 from coyo_tools.machinery.manifest import Manifest, read_manifest
 from coyo_tools.machinery.ranges import is_web, size_of
-from coyo_tools.machinery.storage import filesystem, folder_at, is_remote, local_path
+from coyo_tools.machinery.storage import (
+    filesystem,
+    folder_at,
+    is_remote,
+    local_path,
+    reading_errors,
+)
 from coyo_tools.machinery.traffic import Fetched, Traffic
 from coyo_tools.machinery.web import Place
-from coyo_tools.pieces import dataset_objects, hub
+from coyo_tools.pieces import dataset_objects, hub, web_folders
 from coyo_tools.pieces.binding import Binding, bind, recognise
 from coyo_tools.pieces.local_files import LocalFiles, below, looked_at
 from coyo_tools.pieces.parts import OpenPart, Part, open_part
@@ -39,6 +45,7 @@ __all__ = [
     "bind", "find", "keep_apart", "open_part", "part_at", "recognise",
 ]  # fmt: skip
 _GLOB = frozenset("*?[")
+_STARS_OF_THE_WEB = _GLOB - {"?"}  # behind which signatures come
 _NUMBERED = re.compile(r"part-(\d{5})\b")  # Spark's
 _AT_ONCE = 16  # footers read concurrently
 
@@ -116,14 +123,12 @@ def find(source: SourceLike, *, schema: str = "auto", traffic: Traffic | None = 
         )
     if url.startswith(hub.SCHEME):
         return _on_the_hub(url, schema, traffic)
-    if url.endswith(".parquet") and not _GLOB & set(url):
+    stars = _STARS_OF_THE_WEB if is_web(url) else _GLOB
+    if (url.endswith(".parquet") or (is_web(url) and "?" in url)) and not stars & set(url):
         return Source(url, (part_at(url, traffic),), schema, traffic=traffic)
-    if _GLOB & set(url) and not _exists(url):
-        fs, path = filesystem(url)
-        local = not is_remote(url)
-        matching = looked_at(fs.glob(path)) if local else fs.glob(path, detail=True)
-        return Source(url, _matched(url, matching), schema, traffic=traffic)
-    manifest = None if url.startswith("http") else read_manifest(folder_at(url))
+    if stars & set(url) and not _exists(url):
+        return Source(url, _matched(url, _matching(url, traffic)), schema, traffic=traffic)
+    manifest = None if is_web(url) else read_manifest(folder_at(url))
     if manifest is not None and not manifest.complete:
         raise SourceError(
             f"`coyo {manifest.command}` has not finished this folder",
@@ -180,7 +185,8 @@ def _of_files(files: Sequence[str], schema: str, traffic: Traffic) -> Source:
 
 
 def _exists(url: str) -> bool:
-    return not is_remote(url) and local_path(url).exists()
+    with reading_errors(url):
+        return not is_remote(url) and local_path(url).exists()
 
 
 def _files(url: str) -> tuple[Any, str]:
@@ -194,7 +200,8 @@ def part_at(url: str, traffic: Traffic | None = None) -> Part:
         return _on_the_web(url, traffic or Traffic())
     fs, path = _files(url)
     try:
-        info = fs.info(path)
+        with reading_errors(url):
+            info = fs.info(path)
     except FileNotFoundError as error:
         raise SourceNotFound("no such file", where=url, todo="check the path") from error
     if info["type"] == "directory":
@@ -212,6 +219,16 @@ def _on_the_web(url: str, traffic: Traffic) -> Part:
 
 def _part(url: str, name: str, info: Mapping[str, Any]) -> Part:
     return Part(url, name, int(info.get("size") or 0))
+
+
+def _matching(url: str, traffic: Traffic) -> Mapping[str, Mapping[str, Any]]:
+    """What a pattern matches, as fsspec lists it."""
+    if is_web(url):
+        return web_folders.matching(url, traffic)
+    with reading_errors(url):
+        fs, path = filesystem(url)
+        found = fs.glob(path, detail=is_remote(url))
+    return found if is_remote(url) else looked_at(found)
 
 
 def _matched(url: str, matching: Mapping[str, Mapping[str, Any]]) -> tuple[Part, ...]:
@@ -241,13 +258,17 @@ def _parts(url: str, found: Mapping[str, Mapping[str, Any]]) -> tuple[Part, ...]
 
 
 def _in_folder(url: str, manifest: Manifest | None, traffic: Traffic) -> tuple[Part, ...]:
+    if is_web(url):
+        listed = web_folders.listed(url, traffic)
+        return _held(url, url, listed, None) if listed else (part_at(url, traffic),)
     fs, path = _files(url)
-    if not fs.isdir(path):
+    with reading_errors(url):
+        if fs.isdir(path):
+            files = fs.find(path, detail=True) if is_remote(url) else below(path)
+            return _held(url, path, files, manifest)
         if fs.exists(path):
             return (part_at(url, traffic),)
-        raise SourceNotFound("no such file or folder", where=url, todo="check the path")
-    files = fs.find(path, detail=True) if is_remote(url) else below(path)
-    return _held(url, path, files, manifest)
+    raise SourceNotFound("no such file or folder", where=url, todo="check the path")
 
 
 def _held(

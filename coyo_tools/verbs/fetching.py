@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from coyo_tools.machinery.manifest import tool_versions
-from coyo_tools.machinery.storage import read_bytes
 from coyo_tools.pieces import blocklist
 from coyo_tools.pieces.shard_plan import Plan
+from coyo_tools.pieces.small_files import read_bytes
 from coyo_tools.words.config import DownloadSettings
 from coyo_tools.words.errors import SchemaError, SourceError
 from coyo_tools.words.progress import Listener, Progress

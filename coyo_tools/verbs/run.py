@@ -11,10 +11,11 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from coyo_tools.machinery.manifest import MANIFEST, Manifest, difference_between, read_manifest
-from coyo_tools.machinery.storage import folder_at, read_bytes
+from coyo_tools.machinery.storage import folder_at
 from coyo_tools.pieces import source as sources
 from coyo_tools.pieces.recipes import Recipe, recipe_at, settings_of
 from coyo_tools.pieces.rules import rules_of
+from coyo_tools.pieces.small_files import read_bytes
 from coyo_tools.words.config import (
     DEFAULT_SOURCE,
     DownloadSettings,

@@ -147,7 +147,6 @@ def test_any_bytes_survive(data: bytes) -> None:
         folder = folder_at(place)
         folder.write_bytes("a", data)
         assert folder.read_bytes("a") == data
-        assert storage.read_bytes(f"{place}/a") == data
         assert os.listdir(place) == ["a"]
 
 
@@ -363,13 +362,3 @@ def test_a_store_that_cannot_be_reached(s3: str, monkeypatch: pytest.MonkeyPatch
 def test_the_works_own_named_errors_pass_through_a_stage(tmp_path: Path) -> None:
     with pytest.raises(SourceNotFound), folder_at(tmp_path).stage("a"):
         raise SourceNotFound("no such file")
-
-
-def test_reading_a_small_file(tmp_path: Path, s3: str) -> None:
-    (tmp_path / "a").write_bytes(b"x")
-    folder_at("s3://bucket/read").write_bytes("a", b"y")
-    assert storage.read_bytes(tmp_path / "a") == b"x"
-    assert storage.read_bytes("s3://bucket/read/a") == b"y"
-    for absent in (tmp_path / "b", tmp_path, "s3://bucket/read/b"):
-        with pytest.raises(SourceNotFound, match="no such file"):
-            storage.read_bytes(absent)

@@ -15,6 +15,7 @@ from coyo_tools.machinery.manifest import begin
 from coyo_tools.machinery.storage import folder_at
 from coyo_tools.pieces.shard_reader import Entry, find_shards, open_shard, read_shard, split_name
 from coyo_tools.words.errors import CorruptFile, SourceError, SourceNotFound
+from tests.servers.files import FileServer, breaks, refuses
 from tests.tars import FIRST_ID, picture, sample, write_shards, write_tar
 
 
@@ -176,3 +177,25 @@ def test_a_shard_that_has_gone_is_named(tmp_path: Path) -> None:
     (tmp_path / "0.tar").unlink()
     with pytest.raises(SourceNotFound):
         open_shard(found.shards[0])
+
+
+def test_shards_of_a_web_server_are_those_of_the_folder(tmp_path: Path) -> None:
+    write_shards(tmp_path / "a b", 2, 3)
+    (tmp_path / "a b" / "00001.tar").rename(tmp_path / "a b" / "é#1.tar")
+    here = find_shards(tmp_path / "a b")
+    assert here is not None
+    with FileServer(tmp_path) as server:
+        at = f"{server.base_url}/files/a%20b"
+        server.faults["listing"] = [refuses(503)]
+        there = find_shards(at)
+        assert there is not None
+        assert [s.identity() for s in there.shards] == [s.identity() for s in here.shards]
+        server.faults["file"] = [refuses(503), breaks(900)]
+        for ours, theirs in zip(here.shards, there.shards, strict=True):
+            assert list(read_shard(theirs)) == list(read_shard(ours))
+        one = find_shards(f"{at}/00000.tar")
+        assert one is not None
+        assert one.shards == there.shards[:1]
+        with pytest.raises(SourceNotFound, match="no such file"):
+            find_shards(f"{at}/9.tar")
+        assert find_shards(f"{at}/x.parquet") is None

@@ -2,7 +2,7 @@
 
 `faults[kind]` is a list: the next requests of that kind are answered by its items, in order, and
 by the truth where that is None or the list is empty. What is asked is counted: `requests` by kind,
-`bytes_sent`.
+`bytes_sent`. A folder is answered by a page of links, kind "listing".
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import struct
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from urllib.parse import quote
 
 from aiohttp import web
 
@@ -77,7 +78,19 @@ class FileServer(ThreadedServer):
         return app
 
     async def _file(self, request: web.Request) -> web.StreamResponse:
+        path = self.folder / request.match_info["path"]
+        if path.is_dir():
+            return await self._listing(request, path)
         return await self.send(request, "file")
+
+    async def _listing(self, request: web.Request, folder: Path) -> web.StreamResponse:
+        """A page of links, as nginx and Apache make them."""
+        self.requests["listing"] += 1
+        if self.faults["listing"] and (fault := self.faults["listing"].pop(0)) is not None:
+            return await fault(request, {"Content-Type": "text/html"}, b"")
+        if not request.path.endswith("/"):
+            raise web.HTTPMovedPermanently(f"{request.path}/")
+        return web.Response(text=_page_of(folder), content_type="text/html")
 
     async def send(self, request: web.Request, kind: str) -> web.StreamResponse:
         """The file or its range, or what the next fault makes of it."""
@@ -107,3 +120,9 @@ class FileServer(ThreadedServer):
         self.bytes_sent += len(body)
         status = 206 if "Range" in request.headers else 200
         return web.Response(status=status, headers=headers, body=body)
+
+
+def _page_of(folder: Path) -> str:
+    names = [quote(p.name) + "/" * p.is_dir() for p in sorted(folder.iterdir())]
+    links = [f'<a href="{href}">x</a>' for href in ("?C=N;O=D", "../", "/", *names, *names)]
+    return "\n".join(["<!DOCTYPE html>", *links])
