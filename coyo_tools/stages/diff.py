@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from coyo_tools.machinery.sorted_runs import merged
+from coyo_tools.machinery.storage import storage_errors
 from coyo_tools.pieces.bites import Bite, bites, polars_types, reading, serve
 from coyo_tools.pieces.first_rows import first_rows
 from coyo_tools.pieces.funnel import Counts, counted, counting, tests_of
@@ -65,7 +66,7 @@ class Shared:
 def sort_ids(parts: Sequence[OpenPart], scratch: Path, told: Told) -> Sorted:
     """Read and sort the ids of all parts. scratch: an empty folder. told: hears of rows read.
 
-    Raises SchemaError where a part has no ids, SourceError.
+    Raises SchemaError where a part has no ids, SourceError, StorageError.
     """
     import numpy as np
 
@@ -79,7 +80,8 @@ def sort_ids(parts: Sequence[OpenPart], scratch: Path, told: Told) -> Sorted:
         found = [_ids(bite, told) for bite in taken]
         ids = np.concatenate(found)
         ids.sort()
-        np.save(here.ids, ids)
+        with storage_errors(str(scratch)):
+            np.save(here.ids, ids)
         held = sum(bite.rows for bite in taken)
         stretches.append(here)
         rows, without = rows + held, without + held - len(ids)

@@ -23,7 +23,7 @@ from coyo_tools.pieces.source import OpenPart, Source
 from coyo_tools.stages import diff as stage
 from coyo_tools.stages.diff import Sorted
 from coyo_tools.words.config import DiffSettings, as_json
-from coyo_tools.words.errors import CoyoError, RuleError, SchemaError
+from coyo_tools.words.errors import CoyoError, RuleError, SchemaError, StorageError
 from coyo_tools.words.progress import Listener, Progress, silent
 
 _OF_THE_RUN = ("same", "out", "seconds", "fetched")  # what the manifest has no use for
@@ -184,14 +184,11 @@ class _Job:
         if _one_digest(one, other):
             a, b = (_unread(each) for each in self._found)
             return Difference(a, b, None, 1.0, Missing(0), Missing(0), changes, read=False)
-        with storage_errors(str(self._scratch)):
-            return self._read(changes)
-
-    def _read(self, changes: Changes | None) -> Difference:
         parts = [each.open_all() for each in self._found]
         told = self._teller(parts[0] + parts[1], "ids")
         self._sides = [self._sorted(each, told) for each in parts]
-        shared = stage.set_against(*self._sides)
+        with storage_errors(str(self._scratch)):
+            shared = stage.set_against(*self._sides)
         a, b = (
             _side(each, ids, count)
             for each, ids, count in zip(self._found, self._sides, (shared.a, shared.b), strict=True)
@@ -209,7 +206,9 @@ class _Job:
         )
 
     def _sorted(self, parts: Sequence[OpenPart], told: stage.Told) -> Sorted:
-        return stage.sort_ids(parts, Path(tempfile.mkdtemp(dir=self._scratch)), told)
+        with storage_errors(str(self._scratch)):
+            scratch = tempfile.mkdtemp(dir=self._scratch)
+        return stage.sort_ids(parts, Path(scratch), told)
 
     def _teller(self, parts: Sequence[OpenPart], note: str) -> stage.Told:
         total, done = sum(part.rows for part in parts), [0]
@@ -232,6 +231,8 @@ class _Job:
             if (lacking := _lacking(rules, parts)) is None:
                 return self._asked_here(side, ids, rules, made, parts)
             return self._asked_in_source(side, ids, rules, made, lacking)
+        except StorageError:  # of the temporary folder
+            raise
         except CoyoError as error:
             return Missing(ids, note=str(error))
 
@@ -265,7 +266,8 @@ class _Job:
         except CoyoError as error:
             raise RuleError(f"{why.where}: {why.what}; and {error}") from error
         side_ids = self._sorted(parts, self._teller(parts, "ids of the source"))
-        stage.look_up(self._sides[side].chosen, side_ids)
+        with storage_errors(str(self._scratch)):
+            stage.look_up(self._sides[side].chosen, side_ids)
         counts = stage.judge(side_ids, rules, self._teller(parts, "rules"))
         now = dataclasses.replace(made, inputs=[part.identity() for part in parts])
         changed = difference_between(made, now)

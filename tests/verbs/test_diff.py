@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,14 @@ from coyo_tools import DiffSettings, FilterSettings
 from coyo_tools.machinery import sorted_runs
 from coyo_tools.machinery.manifest import digest_of_ids
 from coyo_tools.stages import diff as stage
-from coyo_tools.words.errors import SchemaError, SettingsConflict, SettingsError, SourceError
+from coyo_tools.words.errors import (
+    SchemaError,
+    SettingsConflict,
+    SettingsError,
+    SourceError,
+    StorageError,
+)
+from tests.faults.mounts import mounted
 from tests.metadata import bytes_of, cut, ids_in, metadata, nasty, rows_of, write_parts
 
 
@@ -253,3 +261,23 @@ def test_a_manifest_that_does_not_say_where_a_top_cut(source, tmp_path):
     found = coyo_tools.diff(tmp_path / "a", tmp_path / "b")
     assert found.only_a.note == "its manifest does not say where its selections cut"
     assert found.changes.recipe[-1] == ("+", "{top: 30%, by: width}")
+
+
+def test_a_source_that_is_away_is_named_and_not_the_temporary_folder(source, tmp_path):
+    lean = FilterSettings(columns=("id",))
+    coyo_tools.filter(source, tmp_path / "a", lean, max_faces=0)
+    coyo_tools.filter(source, tmp_path / "b", lean, min_faces=1)
+    place = "https://127.0.0.1:9/c"
+    found = coyo_tools.diff(tmp_path / "a", tmp_path / "b", settings=DiffSettings(source=place))
+    assert found.only_a.ids > 0
+    assert f"and {place}: cannot be read: Cannot connect to host" in found.only_a.note
+
+
+@pytest.mark.parametrize("kib", [4, 12, 20, 28])
+def test_a_temporary_folder_that_is_full_is_named(source, tmp_path, monkeypatch, kib):
+    lean = FilterSettings(columns=("id",))
+    coyo_tools.filter(source, tmp_path / "a", lean, max_faces=0)
+    with mounted(tmp_path / "small", f"size={kib}k") as small:
+        monkeypatch.setattr(tempfile, "tempdir", str(small))
+        with pytest.raises(StorageError, match=f"{small}/coyo-diff-.*: (no space|cannot be wr)"):
+            coyo_tools.diff(tmp_path / "a", source)
