@@ -144,6 +144,7 @@ def begin(
     part of it is continued. Raises SettingsConflict where it belongs to something else (and
     nothing is touched), FolderBusy, StorageError.
     """
+    folder.check_writable()
     wanted = Manifest(command, settings, inputs, versions or tool_versions())
     _check(folder, wanted, overwrite)
     folder.create()

@@ -29,6 +29,7 @@ from coyo_tools.words.errors import (
 TEMPORARY = ".coyo-tmp"
 LOCK = ".coyo.lock"
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
+_SCHEMES = (*_EXTRAS, "hf", "http", "https", "memory")
 
 
 def is_remote(url: str) -> bool:
@@ -48,15 +49,18 @@ def filesystem(url: str) -> tuple[Any, str]:
     if not is_remote(url):  # taken as it is: `::` and `%20` mean nothing in a local name
         return fsspec.filesystem("file"), os.path.abspath(local_path(url))  # noqa: PTH100  a str
     scheme = url.split("://", 1)[0]
+    if scheme not in _SCHEMES:  # fsspec knows more, none of which was ever tried
+        raise StorageError(
+            f"{scheme}:// is not a known place",
+            where=url,
+            todo="name a local path, s3://, gs://, hf:// or https://",
+        )
     try:
         fs, path = fsspec.core.url_to_fs(url)
     except ImportError as error:
-        extra = _EXTRAS.get(scheme)
-        if extra is None:
-            raise StorageError(f"{scheme}:// is not a known place", where=url) from error
-        raise MissingExtra.of(extra, f"{scheme}://") from error
+        raise MissingExtra.of(_EXTRAS.get(scheme, scheme), f"{scheme}://") from error
     except ValueError as error:
-        raise StorageError(f"{scheme}:// is not a known place", where=url) from error
+        raise StorageError(f"is no address: {first_line(error)}", where=url) from error
     return fs, path
 
 
@@ -116,6 +120,13 @@ class Folder(ABC):
     def url_of(self, name: str) -> str:
         """The url or path of a file in this folder."""
         return f"{self.url}/{name}"
+
+    def check_writable(self) -> None:
+        """Raise StorageError on the hub, which takes commits with a card, not file after file."""
+        if self.url.startswith("hf://"):
+            raise StorageError(
+                "is read-only here", where=self.url, todo="write a local folder and use `coyo push`"
+            )
 
     @abstractmethod
     def create(self) -> None:
@@ -329,6 +340,7 @@ class RemoteFolder(Folder):
 
     def create(self) -> None:
         """Nothing to do: prefixes of an object store need no making."""
+        self.check_writable()
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:

@@ -18,9 +18,10 @@ from typing import Any
 from urllib.parse import quote, urljoin
 
 from coyo_tools.machinery import web
+from coyo_tools.machinery.ranges import is_web
 from coyo_tools.machinery.traffic import Traffic
 from coyo_tools.machinery.web import Place
-from coyo_tools.words.errors import CoyoError, SourceError, SourceNotFound
+from coyo_tools.words.errors import CoyoError, SettingsError, SourceError, SourceNotFound
 
 SCHEME = "hf://"
 DATASETS = "hf://datasets/"
@@ -56,8 +57,13 @@ class _Address:
 
 
 def endpoint() -> str:
-    """The hub's address: HF_ENDPOINT, or huggingface.co."""
-    return os.environ.get("HF_ENDPOINT", "").rstrip("/") or "https://huggingface.co"
+    """The hub's address: HF_ENDPOINT, or huggingface.co. Raises SettingsError."""
+    said = os.environ.get("HF_ENDPOINT", "").rstrip("/") or "https://huggingface.co"
+    if not is_web(said):
+        raise SettingsError(
+            "is no address", where=f"HF_ENDPOINT {said}", todo="write https:// before it"
+        )
+    return said
 
 
 def pin(url: str, traffic: Traffic) -> tuple[str, str]:

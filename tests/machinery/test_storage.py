@@ -325,9 +325,16 @@ def test_the_web_is_read_only(url: str) -> None:
         folder_at(url)
 
 
-def test_an_unknown_scheme() -> None:
-    with pytest.raises(StorageError, match="foo:// is not a known place"):
-        folder_at("foo://x/y")
+@pytest.mark.parametrize("url", ["hf://datasets/me/mine", "hf://datasets/me/mine/sub"])
+def test_the_hub_is_read_only_here(url: str) -> None:
+    with pytest.raises(StorageError, match="is read-only here; write a local folder and use `coyo"):
+        folder_at(url).create()
+
+
+@pytest.mark.parametrize("scheme", ["foo", "ftp", "github", "simplecache::s3"])
+def test_a_scheme_that_is_none_of_ours(scheme: str) -> None:
+    with pytest.raises(StorageError, match=f"{scheme}:// is not a known place; name a local path"):
+        folder_at(f"{scheme}://127.0.0.1/y")
 
 
 def test_a_store_whose_client_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:

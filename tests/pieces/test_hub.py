@@ -55,6 +55,11 @@ def look(server: HubServer | str, source: str, **env: str) -> str:
     return done.stdout
 
 
+def test_an_endpoint_without_a_scheme_is_one_sentence():
+    said = look("127.0.0.1:9", "hf://datasets/kakaobrain/coyo-700m")
+    assert said.startswith("SettingsError HF_ENDPOINT 127.0.0.1:9: is no address; write https://")
+
+
 def test_parts_come_from_the_endpoint_at_a_pinned_commit(dataset):
     with HubServer(dataset) as hub:
         lines = look(hub, "hf://datasets/kakaobrain/coyo-700m").splitlines()
