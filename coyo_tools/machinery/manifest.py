@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from coyo_tools.machinery.sorted_runs import CHUNK_ROWS, merged
-from coyo_tools.machinery.storage import Folder
+from coyo_tools.machinery.storage import Folder, first_line
 from coyo_tools.words.errors import CorruptFile, CoyoError, SettingsConflict, StorageError
 
 if TYPE_CHECKING:
@@ -28,6 +28,16 @@ if TYPE_CHECKING:
 MANIFEST = "manifest.json"
 RUNS = "runs.jsonl"
 FORMAT = 1
+_KINDS: Mapping[str, Any] = {
+    "command": str,
+    "settings": dict,
+    "inputs": list,
+    "versions": dict,
+    "complete": bool,
+    "files": list,
+    "result": dict,
+    "digest": str | None,
+}
 _SHOWN = 80  # characters of a setting in an error
 _EMPTYING = {"emptying": True}  # the result of a folder that --overwrite is about to empty
 
@@ -65,24 +75,42 @@ class Manifest:
         }
 
 
-def read_manifest(folder: Folder) -> Manifest | None:
-    """The folder's manifest, or None where it has none. Raises CorruptFile."""
+def read_manifest(
+    folder: Folder, todo: str = "put the file that the tool wrote back, or make the folder anew"
+) -> Manifest | None:
+    """The folder's manifest, or None where it has none. todo: about one that is none of the tool's.
+
+    Raises CorruptFile, StorageError.
+    """
+    where = folder.url_of(MANIFEST)
     try:
-        data = folder.read_json(MANIFEST)
-        if data["coyo_tools"] != FORMAT:
-            raise ValueError(f"format {data['coyo_tools']}")
-        fields = {k: data[k] for k in ("command", "settings", "inputs", "versions", "complete")}
-        return Manifest(**fields, files=data["files"], result=data["result"], digest=data["digest"])
+        return manifest_in(folder.read_bytes(MANIFEST))
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (ValueError, KeyError, TypeError) as error:
+    except ValueError as error:
         raise CorruptFile(
-            "is no manifest of this version of the tool",
-            where=folder.url_of(MANIFEST),
-            todo="choose another folder with -o",
+            "is no manifest of this version of the tool", where=where, todo=todo
         ) from error
     except PermissionError as error:
-        raise StorageError("may not be read", where=folder.url_of(MANIFEST)) from error
+        raise StorageError("may not be read", where=where) from error
+    except OSError as error:
+        said = error.strerror or first_line(error)
+        raise StorageError(f"cannot be read: {said}", where=where) from error
+
+
+def manifest_in(data: bytes) -> Manifest:
+    """The manifest that these bytes are. Raises ValueError where they are none of this version."""
+    said = json.loads(data)
+    if not isinstance(said, dict) or said.get("coyo_tools") != FORMAT:
+        raise ValueError("no manifest of this format")
+    for name, kind in _KINDS.items():
+        if not isinstance(said.get(name), kind):
+            raise ValueError(f"{name} is {said.get(name)!r}")
+    if not all(isinstance(each, dict) for each in said["inputs"]):
+        raise ValueError("an input is no object")
+    if not all(isinstance(each, str) for each in said["files"]):
+        raise ValueError("a file has no name")
+    return Manifest(**{name: said[name] for name in _KINDS})
 
 
 @dataclass
@@ -176,7 +204,7 @@ def _tidy(folder: Folder) -> None:
 
 def _check(folder: Folder, wanted: Manifest, overwrite: bool) -> Manifest | None:
     """The folder's manifest, where this run may go on in the folder. Raises SettingsConflict."""
-    found = read_manifest(folder)
+    found = read_manifest(folder, todo="choose another folder with -o")
     if found is None:
         _refuse_strangers(folder, overwrite)
     elif not overwrite:

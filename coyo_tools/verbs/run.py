@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from coyo_tools.machinery.manifest import MANIFEST, Manifest, difference_between, read_manifest
-from coyo_tools.machinery.storage import folder_at
+from coyo_tools.machinery.manifest import (
+    MANIFEST,
+    Manifest,
+    difference_between,
+    manifest_in,
+    read_manifest,
+)
+from coyo_tools.machinery.storage import folder_at, is_remote, local_path
 from coyo_tools.pieces import source as sources
 from coyo_tools.pieces.recipes import Recipe, recipe_at, settings_of
 from coyo_tools.pieces.rules import rules_of
@@ -22,7 +27,7 @@ from coyo_tools.words.config import (
     FilterSettings,
     ScoreSettings,
 )
-from coyo_tools.words.errors import CorruptFile, SettingsError, SourceError
+from coyo_tools.words.errors import CorruptFile, SettingsError, SourceError, SourceNotFound
 from coyo_tools.words.progress import Listener, silent
 
 SUBSET, SHARDS, SCORES, COMPARISON = "subset", "shards", "scores", "comparison"
@@ -175,17 +180,18 @@ class _Again:
         if place == MANIFEST:
             self.name = PurePosixPath(os.path.abspath(place)).parent.name  # noqa: PTH100  a name
         self._place = place
+        self._named = source is not None
         self._source = source or self._manifest.result.get("source")
 
     def run(self, out: str, overwrite: bool, progress: Listener, tell: Teller) -> RunResult:
         """Run the command with the manifest's settings and inputs."""
+        verb, settings = _verb_of(self._manifest, self._place)
         if self._source is None:
             raise SettingsError(
                 f"a manifest of `coyo {self._manifest.command}` does not say where its input lies",
                 where=self._place,
                 todo="name it with --source",
             )
-        verb, settings = _verb_of(self._manifest, self._place)
         self._check_inputs(getattr(settings, "schema", "auto"))
         result = verb(self._source, out, settings, overwrite=overwrite, progress=progress)
         step = RunStep(self._manifest.command, out, result)
@@ -199,9 +205,7 @@ class _Again:
         listed = [dict(each) for each in self._manifest.inputs]
         if not listed or not all("footer_sha256" in each for each in listed):
             return
-        assert self._source is not None
-        found = sources.find(self._source, schema=schema)
-        parts = found.first(self._manifest.settings.get("limit_files")).open_all()
+        parts = self._found(schema).first(self._manifest.settings.get("limit_files")).open_all()
         here = dataclasses.replace(self._manifest, inputs=[part.identity() for part in parts])
         differing = difference_between(self._manifest, here)
         if differing:
@@ -211,15 +215,26 @@ class _Again:
                 todo="name the right one with --source",
             )
 
+    def _found(self, schema: str) -> sources.Source:
+        assert self._source is not None
+        try:
+            return sources.find(self._source, schema=schema)
+        except SourceNotFound as error:
+            if self._named:
+                raise
+            fixed = is_remote(self._source) or local_path(self._source).is_absolute()
+            seen_from = "" if fixed else ", seen from the folder it ran in"
+            raise SourceNotFound(
+                f"{error.what}: it is the source that {self._place} names{seen_from}",
+                where=self._source,
+                todo="name it with --source",
+            ) from error
+
 
 def _manifest_at(place: str) -> Manifest:
     try:
-        data = json.loads(read_bytes(place))
-        fields = {k: data[k] for k in ("command", "settings", "inputs", "versions", "complete")}
-        found = Manifest(
-            **fields, files=data["files"], result=data["result"], digest=data["digest"]
-        )
-    except (ValueError, KeyError, TypeError) as error:
+        found = manifest_in(read_bytes(place))
+    except ValueError as error:
         raise CorruptFile("is no manifest of this tool", where=place) from error
     if not found.complete:
         raise SourceError(

@@ -9,7 +9,7 @@ import pytest
 
 import coyo_tools
 from coyo_tools import FilterSettings, ScoreSettings
-from coyo_tools.words.errors import CorruptFile, SettingsError, SourceError
+from coyo_tools.words.errors import CorruptFile, SettingsError, SourceError, SourceNotFound
 from tests.metadata import bytes_of, ids_in, metadata, write_parts
 
 
@@ -122,6 +122,23 @@ def test_another_input_is_refused_and_named(source, tmp_path):
     assert not (tmp_path / "t").exists()
 
 
+def test_the_source_of_a_manifest_is_named_where_it_is_not_seen(source, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    coyo_tools.filter("metadata", "s", max_faces=0)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    with pytest.raises(SourceNotFound) as caught:
+        coyo_tools.run("../s/manifest.json", "t")
+    assert str(caught.value) == (
+        "metadata: no such file or folder: it is the source that ../s/manifest.json names, seen "
+        "from the folder it ran in; name it with --source"
+    )
+    with pytest.raises(SourceNotFound, match=r"^nothing: no such file or folder; check the path$"):
+        coyo_tools.run("../s/manifest.json", "t", source="nothing")
+    again = coyo_tools.run("../s/manifest.json", "t", source="../metadata")
+    assert again.differs == "the same rows, but source differ"
+
+
 def test_what_came_out_differently_is_said(source, tmp_path):
     coyo_tools.filter(source, tmp_path / "s", max_faces=0)
     place = tmp_path / "s" / "manifest.json"
@@ -140,6 +157,10 @@ def test_manifests_that_cannot_be_repeated_are_named(source, tmp_path):
     coyo_tools.stats(source, tmp_path / "st")
     with pytest.raises(SettingsError, match="`coyo stats` cannot be repeated"):
         coyo_tools.run(tmp_path / "st" / "manifest.json", tmp_path / "t")
+    coyo_tools.diff(source, source, tmp_path / "d")
+    for named in (None, source):
+        with pytest.raises(SettingsError, match="`coyo diff` cannot be repeated"):
+            coyo_tools.run(tmp_path / "d" / "manifest.json", tmp_path / "t", source=named)
     (tmp_path / "x.json").write_text("{}")
     with pytest.raises(CorruptFile, match="is no manifest of this tool"):
         coyo_tools.run(tmp_path / "x.json", tmp_path / "t")
