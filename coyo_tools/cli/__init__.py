@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from coyo_tools.machinery import allocator
-from coyo_tools.words.errors import CoyoError
+from coyo_tools.words.errors import CoyoError, StorageError
 
 # Objects after which Python looks for cycles to free. Importing polars and arrow makes 90,000 that
 # stay: looking through them while they come costs 15 ms.
@@ -136,6 +136,12 @@ def main(args: list[str] | None = None) -> None:
         if not _reader_gone():
             raise  # some other pipe: that is no ordinary end
         status = _closed_pipe()
+    except OSError as error:
+        if not _of_echo(error):
+            raise  # some other file: that has to be told whole
+        _drop_output()
+        said = f"cannot be written: {error.strerror}"
+        status = _tell(StorageError(said, where="the output", todo="send it elsewhere"), debug)
     sys.exit(status if isinstance(status, int) else 0)
 
 
@@ -180,7 +186,19 @@ def _reader_gone() -> bool:
     return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
 
 
+def _of_echo(error: OSError) -> bool:
+    """Whether it was raised where results are printed: onto a full disk, for instance."""
+    import traceback
+
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return bool(frame.f_globals["__name__"] == click.echo.__module__)
+
+
 def _closed_pipe() -> int:
     """Whoever read our output has gone (`coyo filter ... | head`): nothing to complain about."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _drop_output()
     return 0
+
+
+def _drop_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

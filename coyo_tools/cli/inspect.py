@@ -84,7 +84,7 @@ def _head(result: Inspection) -> str:
         ["files", f"{show.count(result.files)}, {show.size(result.bytes)}, {codecs}"],
         ["rows", f"{show.count(result.rows)} in {show.count(result.row_groups)} row groups"],
         ["", f"of {each} rows"],
-        ["names", f"{result.schema}'s"],
+        ["names", result.schema if result.schema in ("mixed", "unknown") else f"{result.schema}'s"],
     ]
     if not result.row_groups:
         del rows[3]

@@ -114,6 +114,8 @@ def find(source: SourceLike, *, schema: str = "auto", traffic: Traffic | None = 
     traffic = traffic or Traffic()
     if dataset_objects.is_dataset(source):
         return _of_dataset(source, schema, traffic)
+    if not os.fspath(source):
+        raise SourceNotFound("names no source", where="''", todo="name a folder, a file or a url")
     url = os.fspath(source).rstrip("/") or "/"
     if url.startswith(dataset_objects.SCHEME):
         raise SourceError(
@@ -278,7 +280,7 @@ def _held(
     found = {p: i for p, i in files.items() if i["type"] == "file" and _is_data(p, path)}
     if manifest is not None:
         found = _as_listed(url, {_relative(p, path): (p, i) for p, i in found.items()}, manifest)
-    if not found and manifest is None:
+    if not found and (manifest is None or manifest.command != "filter"):  # which may keep no part
         raise SourceNotFound(
             "holds no parquet file", where=url, todo="name the folder that holds the parts"
         )

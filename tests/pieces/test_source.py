@@ -82,6 +82,8 @@ def test_an_output_folder_counts_only_when_it_is_finished(folder):
     found = source.find(folder)
     assert [part.name for part in found.parts] == NAMES[:2]  # only what the run wrote
     assert found.manifest.command == "filter"
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"complete": True, "files": []}))
+    assert source.find(folder).parts == ()  # of a source without parts
 
 
 def test_what_is_not_there_is_said(tmp_path):
@@ -89,6 +91,8 @@ def test_what_is_not_there_is_said(tmp_path):
                         ("*.parquet", "no file matches"), ("", "holds no parquet")):  # fmt: skip
         with pytest.raises(SourceNotFound, match=said):
             source.find(tmp_path / place)
+    with pytest.raises(SourceNotFound, match="names no source"):
+        source.find("")
     (tmp_path / "folder.parquet").mkdir()
     with pytest.raises(SourceError, match="a folder with a file's name"):
         source.find(tmp_path / "folder.parquet")
