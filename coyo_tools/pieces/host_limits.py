@@ -6,6 +6,7 @@ them; a process that is done leaves its share unused.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from coyo_tools.pieces import addresses
@@ -19,6 +20,7 @@ FIRST_CONNECTIONS = 8  # to a host that has not answered yet; one more with each
 # Failures in a row without any answer, after which a host is put aside; with fewer connections to
 # it as many as these, and at least two: they end together, and cost one deadline.
 STRIKES = 8
+OUTAGE_S = 15.0  # of silence that a host which has answered before is waited for
 LAST_TRIES = 3  # rows of a shard with which a host that was put aside is asked once more
 FIRST_PAUSE_S = 1.0  # after 429 or 503; doubled with each in a row, and up to half more or less
 LONGEST_PAUSE_S = 60.0  # a host that asks for longer is put aside
@@ -60,20 +62,22 @@ def _is_private(host: str) -> bool:
 class Heard:
     """What a request told of the host. reached: it answered, whatever it said. wait_s: it asked
     to wait, 0 where it did not say how long. failure: why there is no body, for hosts that are
-    put aside. sent: something was sent at all. telling: what happened says something of it."""
+    put aside. sent: something was sent at all. telling: what happened says something of it.
+    final: it said all it had to say, and nothing that another try may change."""
 
     reached: bool = True
     wait_s: float | None = None
     failure: Failure | None = None
     sent: bool = True
     telling: bool = True
+    final: bool = True
 
 
 class Host:
     """One host as this process knows it. Times are seconds on the loop's clock."""
 
-    __slots__ = ("_burst", "_due", "_every", "_most", "_window", "aside", "busy", "not_before",
-                 "pauses", "strikes")  # fmt: skip
+    __slots__ = ("_answered", "_burst", "_due", "_every", "_most", "_window", "aside", "busy",
+                 "not_before", "pauses", "silent_since", "strikes")  # fmt: skip
 
     def __init__(self, connections: int, rate: float) -> None:
         self._most, self._window = connections, min(FIRST_CONNECTIONS, connections)
@@ -82,6 +86,8 @@ class Host:
         self._due = 0.0  # when the next one would be due, were they evenly spread (GCRA)
         self.busy = self.strikes = self.pauses = 0
         self.not_before = 0.0
+        self._answered = False
+        self.silent_since = math.inf  # since its last final answer; inf where it is not silent
         self.aside: Failure | None = None
 
     @property
@@ -94,6 +100,10 @@ class Host:
         """The moment from which the next request may be sent."""
         return max(self.not_before, self._due - self._burst)
 
+    def may_return(self, now: float) -> bool:
+        """Whether it has answered before, and is silent for no longer than an outage lasts."""
+        return self._answered and self.silent_since <= now < self.silent_since + OUTAGE_S
+
     def ask(self, now: float) -> None:
         """A request is sent."""
         self.busy += 1
@@ -102,6 +112,8 @@ class Host:
     def hear(self, now: float, heard: Heard, jitter: float) -> None:
         """A request has ended. jitter: 0.5 to 1.5, by which a pause is multiplied."""
         self.busy -= 1
+        if heard.sent and heard.reached and heard.final:
+            self._answered, self.silent_since = True, math.inf
         if not heard.sent:
             self._due -= self._every  # it cost the host nothing
         elif heard.wait_s is not None:
@@ -116,6 +128,7 @@ class Host:
             self._window = min(self._most, self._window + 1)
         else:
             self.strikes += 1
+            self.silent_since = min(self.silent_since, now)
             self._window = max(1, self._window - 1)  # no more until it is known what became of it
             if self.strikes >= max(2, min(STRIKES, self._most)):
                 self._put_aside(heard.failure)

@@ -101,6 +101,13 @@ class HostQueue(Generic[Item]):
         """How long the host is still to be left alone."""
         return self._host(name).not_before - asyncio.get_running_loop().time()
 
+    def gone_since(self, name: str) -> float | None:
+        """Since when a host that may return has answered nothing, on the loop's clock; None for
+        any other."""
+        host = self._host(name)
+        gone = host.may_return(asyncio.get_running_loop().time())
+        return host.silent_since if gone else None
+
     def close(self) -> None:
         """No more items: `take` gives None once none is ready."""
         self._closed = True

@@ -22,13 +22,15 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Job:
     """A row to fetch. tries: how many there have been. last: its host was put aside, and this
-    try decides over all rows of the shard that are the host's. moved: where a redirect led."""
+    try decides over all rows of the shard that are the host's. moved: where a redirect led.
+    gone_at: when its host first was silent to it, on the loop's clock."""
 
     shard: OpenShard
     row: int
     tries: int = 0
     last: bool = False
     moved: Moved | None = None
+    gone_at: float | None = None
 
     @property
     def url(self) -> str | None:

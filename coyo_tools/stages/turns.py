@@ -3,7 +3,7 @@
 A host that answers nothing, several times in a row, is put aside. Its rows wait until nothing
 else is left of their shard; then a few of them are tried, and where these fail as well the
 shard's other rows of this host are recorded with their failure, unasked. So a dead host costs a
-shard one deadline.
+shard one deadline. One that has answered before is waited for, as long as an outage lasts.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from coyo_tools.pieces.fetch import Fetched, Moved, Refused
-from coyo_tools.pieces.host_limits import LAST_TRIES, Heard, Limits
+from coyo_tools.pieces.host_limits import LAST_TRIES, OUTAGE_S, Heard, Limits
 from coyo_tools.pieces.hosts import HostQueue, host_of
 from coyo_tools.stages.open_shard import Job, LastTry, OpenShard
 from coyo_tools.words.config import DownloadSettings
@@ -22,9 +22,11 @@ from coyo_tools.words.failures import FAILURES, Failure
 
 BACKOFF_S = 0.5  # before a row's first retry; doubled for each further one
 LONGEST_BACKOFF_S = 30.0
+_LOOK_S = 4.0  # at most, between two looks whether a host that was there has returned
 TRIES_WHEN_ASKED_TO_WAIT = 4  # to one of --retries, after 429 and 503
 _WAITING = 8  # rows a connection; where fewer are lined up, the next shard is begun
-_SILENT = frozenset(("connect", "dns", "timeout"))
+_AT_ONCE = frozenset(("connect", "dns"))
+_SILENT = _AT_ONCE | {"timeout"}
 # Where nothing was sent, or what happened says nothing of the host.
 _UNSENT = frozenset(("bad_url", "blocked", "private_address", "no_such_host", "robots", "internal"))
 
@@ -66,9 +68,12 @@ class Turns:
         """What is to be recorded of a row that `take` gave; None where it is asked for again, or
         of another host."""
         self._tell_host(host, answer)
+        if isinstance(answer, Refused):
+            if job.gone_at is None and _found_nobody(answer):
+                job = replace(job, gone_at=asyncio.get_running_loop().time())
+            if self._last_try_again(host, job, answer):
+                return None
         result: bytes | Failure | None
-        if isinstance(answer, Refused) and self._last_try_again(host, job, answer):
-            return None
         if isinstance(answer, Fetched):
             result = answer.data
         elif isinstance(answer, Moved):
@@ -112,34 +117,46 @@ class Turns:
         """Line a row up once more, where it is worth it: at once where its host pauses by itself,
         else after a while."""
         is_aside = bool(self._queue.aside(host))
-        if not self._is_worth_it(job, answer) or (job.last and is_aside):
+        found = None if job.last and is_aside else self._next_try(host, job, answer)
+        if found is None:
             return False
-        later = replace(job, tries=job.tries + 1, last=False, moved=None)
+        later, wait_s = replace(found[0], last=False, moved=None), found[1]
         if answer.retry_after_s is not None or is_aside:
             self.line_up(later)
         else:
-            asyncio.get_running_loop().call_later(self._backoff_s(job), self.line_up, later)
+            asyncio.get_running_loop().call_later(wait_s, self.line_up, later)
         return True
 
     def _last_try_again(self, host: str, job: Job, answer: Refused) -> bool:
         """A last try that failed at once is made as often as that of any row: an outage is
         outlasted. One that took its whole deadline is not."""
-        if not (job.last and self._queue.aside(host) and self._is_worth_it(job, answer)):
+        if not (job.last and self._queue.aside(host)):
             return False
         if answer.failure.error == "timeout" or answer.retry_after_s is not None:
             return False
-        later = replace(job, tries=job.tries + 1)
-        asyncio.get_running_loop().call_later(self._backoff_s(job), self._queue.put, host, later)
-        return True
+        found = self._next_try(host, job, answer)
+        if found is not None:
+            asyncio.get_running_loop().call_later(found[1], self._queue.put, host, found[0])
+        return found is not None
 
-    def _is_worth_it(self, job: Job, answer: Refused) -> bool:
+    def _next_try(self, host: str, job: Job, answer: Refused) -> tuple[Job, float] | None:
+        """The row's next try and the seconds before it; None where there is none to be made.
+        Those that find its host gone which may return are no tries of the row."""
         asked_to_wait = answer.retry_after_s is not None
         tries = self._settings.retries * (TRIES_WHEN_ASKED_TO_WAIT if asked_to_wait else 1)
-        return FAILURES[answer.failure.error].retry and job.tries < tries
-
-    def _backoff_s(self, job: Job) -> float:
-        wait: float = min(BACKOFF_S * 2.0**job.tries, LONGEST_BACKOFF_S)
-        return wait * self._random.uniform(0.5, 1.5)
+        jitter = self._random.uniform(0.5, 1.5)
+        if FAILURES[answer.failure.error].retry and job.tries < tries:
+            wait_s = min(BACKOFF_S * 2.0**job.tries, LONGEST_BACKOFF_S) * jitter
+            return replace(job, tries=job.tries + 1), wait_s
+        since = self._queue.gone_since(host)
+        if since is None or not (tries and job.gone_at and _found_nobody(answer)):
+            return None
+        if not job.last and since > job.gone_at:
+            return None  # it has answered others meanwhile
+        gone_s = asyncio.get_running_loop().time() - since
+        # As long again as it has been gone, and once more when the time is over.
+        wait_s = min(max(gone_s, BACKOFF_S), _LOOK_S) * jitter
+        return job, min(wait_s, OUTAGE_S - gone_s)
 
     def _end_last_try(self, host: str, shard: OpenShard, answer: Fetched | Refused | Moved) -> None:
         """With the last of its tries a host that stays away takes its other rows along."""
@@ -150,6 +167,11 @@ class Turns:
         del shard.last_tries[host]
         if last.rest and isinstance(answer, Refused):
             self._give_up(last.rest, answer.failure)
+
+
+def _found_nobody(answer: Refused) -> bool:
+    """Whether a try failed at once, and not by its deadline, for want of a host."""
+    return not answer.reached and answer.failure.error in _AT_ONCE
 
 
 def heard(answer: Fetched | Refused | Moved) -> Heard:
@@ -163,4 +185,5 @@ def heard(answer: Fetched | Refused | Moved) -> Heard:
         failure=answer.failure,
         sent=answer.reached or error not in _UNSENT,
         telling=answer.reached or not answer.hurried,
+        final=not FAILURES[error].retry,
     )

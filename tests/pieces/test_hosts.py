@@ -236,6 +236,26 @@ def test_one_answer_between_failures_is_enough_to_stay():
     assert host.aside is None
 
 
+def test_only_a_host_that_has_answered_may_return_and_only_for_as_long_as_an_outage():
+    host = Host(8, 0.0)
+
+    def hears(now: float, heard: Heard) -> None:
+        host.ask(now)
+        host.hear(now, heard, 1.0)
+
+    hears(1.0, GONE)
+    assert not host.may_return(1.0)
+    hears(2.0, Heard())
+    assert not host.may_return(2.0)
+    hears(3.0, GONE)
+    hears(4.0, Heard(final=False))  # a body that was cut short: it was under way
+    hears(5.0, GONE)
+    assert host.may_return(3.0 + host_limits.OUTAGE_S - 0.1)
+    assert not host.may_return(3.0 + host_limits.OUTAGE_S)
+    hears(20.0, Heard())
+    assert not host.may_return(20.0)
+
+
 async def test_hosts_are_forgotten_but_for_those_with_something_to_know(monkeypatch):
     monkeypatch.setattr(hosts, "_REMEMBERED", 50)
     queue = queue_of(4)

@@ -7,6 +7,7 @@ import itertools
 import socket
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow.parquet as pq
 import pytest
@@ -16,9 +17,11 @@ from coyo_tools.pieces.host_limits import FIRST_CONNECTIONS, LAST_TRIES, STRIKES
 from coyo_tools.stages import turns
 from coyo_tools.verbs.download import download
 from tests.servers.hosts import ManyHosts
-from tests.servers.pictures import picture
+from tests.servers.pictures import PictureServer, picture
+from tests.servers.raw import RawServer, resets, sends
+from tests.servers.relay import Relay
 from tests.tables import coyo_table, write_parts
-from tests.verbs.test_download import data_files, settings
+from tests.verbs.test_download import answer, data_files, settings
 
 PICTURE = picture(1)
 
@@ -178,3 +181,37 @@ def test_a_host_that_comes_back_gets_all_its_rows(tmp_path):
         chosen = settings(connections=32, samples_per_shard=100, timeout_s=1.0, retries=1)
         result = download(tmp_path / "in", tmp_path / "out", chosen)
     assert result.successes == 87, result.by_error
+
+
+@pytest.mark.parametrize("connections", [2, 8])
+def test_a_host_that_was_there_is_waited_for_when_it_is_gone(tmp_path, connections):
+    """With fewer rows under way than put a host aside, and with more."""
+    with (
+        PictureServer(delay_s=0.3) as server,
+        Relay(int(server.base_url.rsplit(":", 1)[1])) as relay,
+        ThreadPoolExecutor(1) as beside,
+    ):
+        urls = [f"{relay.base_url}/p/{10 * n}.jpg" for n in range(2 * connections)]
+        write_parts(tmp_path / "in", coyo_table(urls), 1)
+        chosen = settings(connections=connections, samples_per_shard=100)
+        running = beside.submit(download, tmp_path / "in", tmp_path / "out", chosen)
+        while sum(server.hits.values()) <= connections:
+            time.sleep(0.01)  # the second half is under way
+        relay.pull()
+        time.sleep(4)
+        relay.mend()
+        assert running.result().by_error == {}
+
+
+def test_a_row_that_finds_nobody_while_its_host_answers_others_is_not_asked_for_again(tmp_path):
+    async def at_leisure(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.1)
+        await sends(answer(PICTURE))(reader, writer)
+
+    routes = {f"/{n}": at_leisure for n in range(60)} | {"/0": resets(b"")}
+    with RawServer(routes) as server:
+        urls = [f"{server.base_url}/{n}" for n in range(60)]
+        write_parts(tmp_path / "in", coyo_table(urls), 1)
+        chosen = settings(connections=4, per_host=4, samples_per_shard=100)
+        assert download(tmp_path / "in", tmp_path / "out", chosen).by_error == {"connect": 1}
+        assert server.hits["/0"] <= 4  # two tries, each of which aiohttp may make twice
