@@ -21,6 +21,7 @@ from yarl import URL
 
 from coyo_tools.pieces import addresses, robots
 from coyo_tools.pieces.blocklist import BlockList
+from coyo_tools.pieces.fetch_body import read_body
 from coyo_tools.pieces.fetch_errors import classify
 from coyo_tools.pieces.hosts import host_of
 from coyo_tools.pieces.resolver import Resolver
@@ -33,7 +34,10 @@ MAX_REDIRECTS = 10
 LONGEST_RETRY_AFTER_S = 86_400.0
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
 _SUCCESS = frozenset((200, 203))
-_UNREACHED = frozenset(("dns", "no_such_host", "connect", "tls", "timeout"))
+# Of a robots.txt that could not be had, or not whole (RFC 9309, 2.3.1.4).
+_UNREACHED = frozenset(
+    ("dns", "no_such_host", "connect", "tls", "timeout", "truncated", "protocol")
+)
 _DRAIN_BYTES = 1 << 16  # an error page up to this size is read, to keep the connection
 _DRAIN_S = 0.5
 _ROBOTS_BYTES = 500 * 1024  # RFC 9309, 2.5
@@ -135,6 +139,7 @@ class Fetcher:
             timeout=aiohttp.ClientTimeout(total=None),  # the deadline is set in `fetch`
         )
         self._robots = robots.Cache(self._fetch_robots)
+        self._agents = robots.agents_in(user_agent(self.settings)) | {AGENT}
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -156,18 +161,14 @@ class Fetcher:
         target = parse_url(moved.url if moved else url)
         if isinstance(target, Failure):
             return Refused(target)
-        if self.blocked.has_url(url or ""):
-            return Refused(Failure("blocked", "url"))
         trail = _Trail(moved.hops, moved.spent_s) if moved else _Trail()
-        return await self._within_deadline(target, trail, self.settings.robots)
+        return await self._within_deadline(target, trail)
 
-    async def _within_deadline(
-        self, target: URL, trail: _Trail, ask_robots: bool
-    ) -> Fetched | Refused | Moved:
+    async def _within_deadline(self, target: URL, trail: _Trail) -> Fetched | Refused | Moved:
         limit, began = self.settings.timeout_s, time.monotonic()
         try:
             async with asyncio.timeout(limit - trail.spent_s):
-                answer = await self._follow(target, ask_robots, trail)
+                answer = await self._follow(target, trail)
         except TimeoutError:
             failure = Failure("timeout", f"no complete answer within {limit:g} s")
             answer = Refused(failure, hurried=trail.spent_s > limit / 2)
@@ -180,14 +181,12 @@ class Fetcher:
             return replace(answer, reached=True)
         return answer
 
-    async def _follow(
-        self, target: URL, ask_robots: bool, trail: _Trail
-    ) -> Fetched | Refused | URL:
+    async def _follow(self, target: URL, trail: _Trail) -> Fetched | Refused | URL:
         """What a host has to say; the url of another host where it says to go there."""
         host = host_of(str(target))
         while host_of(str(target)) == host:
             refused = self._check(target)
-            if refused is None and ask_robots:
+            if refused is None and self.settings.robots and not trail.to_robots_txt:
                 refused = await self._ask_robots(target)
             if refused is not None:
                 return refused
@@ -205,6 +204,8 @@ class Fetcher:
         host = target.host or ""
         if self.blocked.has_host(host):
             return Refused(Failure("blocked", "host"))
+        if self.blocked.has_url(str(target)):
+            return Refused(Failure("blocked", "url"))
         spelled = addresses.literal(host)
         if spelled is None:
             return None
@@ -241,12 +242,19 @@ class Fetcher:
             if answer.status not in _SUCCESS:
                 await _drain(answer)
                 return _refused(answer.status, answer.headers)
-            if self.settings.honor_opt_out:
-                directive = robots.opt_out(answer.headers.getall("X-Robots-Tag", []), AGENT)
-                if directive is not None:
-                    await _drain(answer)
-                    return Refused(Failure("opt_out", f"X-Robots-Tag: {directive}"))
-            return await _body(answer, self.settings.max_bytes)
+            directive = None if trail.to_robots_txt else self._opt_out(answer)
+            if directive is not None:
+                await _drain(answer)
+                return Refused(Failure("opt_out", f"X-Robots-Tag: {directive}"))
+            if trail.to_robots_txt:
+                body = await read_body(answer, _ROBOTS_BYTES, cut=True)
+            else:
+                body = await read_body(answer, self.settings.max_bytes)
+            return Refused(body) if isinstance(body, Failure) else Fetched(body)
+
+    def _opt_out(self, answer: aiohttp.ClientResponse) -> str | None:
+        tags = answer.headers.getall("X-Robots-Tag", []) if self.settings.honor_opt_out else []
+        return robots.opt_out(tags, self._agents)
 
     async def _ask_robots(self, target: URL) -> Refused | None:
         rules = await self._robots.of(str(target.origin()))
@@ -257,35 +265,39 @@ class Fetcher:
         return Refused(Failure("robots", "robots.txt forbids the url"))
 
     async def _robots_file(self, target: URL) -> Fetched | Refused:
-        answer = await self._within_deadline(target, _Trail(), ask_robots=False)
+        trail = _Trail(to_robots_txt=True)
+        answer = await self._within_deadline(target, trail)
         while isinstance(answer, Moved):
-            trail = _Trail(answer.hops, answer.spent_s)
-            answer = await self._within_deadline(URL(answer.url), trail, ask_robots=False)
+            trail = _Trail(answer.hops, answer.spent_s, to_robots_txt=True)
+            answer = await self._within_deadline(URL(answer.url), trail)
         return answer
 
     async def _fetch_robots(self, origin: str) -> tuple[robots.Robots | Refused, float]:
         """The rules and for how long they hold, s. RFC 9309, 2.3.1: absent allows all, a server
-        error forbids all."""
+        error forbids all, and of a host that cannot be reached nothing is fetched."""
         answer = await self._robots_file(URL(origin) / "robots.txt")
         if isinstance(answer, Fetched):
-            text = answer.data[:_ROBOTS_BYTES].decode("utf-8", errors="replace")
-            return robots.parse_robots(text, AGENT), robots.HOLDS_S
+            text = answer.data.decode("utf-8-sig", errors="replace")
+            return robots.parse_robots(text, self._agents), robots.HOLDS_S
         error = answer.failure.error
         if error in ("http_5xx", "http_429"):
             return robots.FORBID_ALL, robots.TROUBLE_HOLDS_S
         if error in _UNREACHED:
-            return answer, robots.TROUBLE_HOLDS_S
+            told = Failure(error, f"robots.txt: {answer.failure.message}")
+            return replace(answer, failure=told), robots.TROUBLE_HOLDS_S
         return robots.ALLOW_ALL, robots.HOLDS_S
 
 
 @dataclass
 class _Trail:
-    """Redirects so far, the time that went by before this host was asked, and whether it has
-    answered."""
+    """Redirects so far, the time that went by before this host was asked, whether it has
+    answered, and whether a robots.txt is wanted, to which a picture's wishes and bounds do not
+    apply."""
 
     hops: int = 0
     spent_s: float = 0.0
     reached: bool = False
+    to_robots_txt: bool = False
 
 
 @dataclass
@@ -344,37 +356,3 @@ def _retry_after(value: str | None) -> float | None:
         except (TypeError, ValueError, OverflowError):
             return None
     return min(max(0.0, seconds), LONGEST_RETRY_AFTER_S) if seconds == seconds else None
-
-
-async def _body(answer: aiohttp.ClientResponse, max_bytes: int) -> Fetched | Refused:
-    too_large = Refused(Failure("too_large", f"more than {max_bytes:,} bytes"))
-    if (answer.content_length or 0) > max_bytes:
-        return too_large
-    chunks, size = [], 0
-    try:
-        async for chunk in answer.content.iter_any():
-            size += len(chunk)
-            if size > max_bytes:
-                return too_large
-            chunks.append(chunk)
-    except (ConnectionResetError, aiohttp.ClientConnectionError):
-        return Refused(Failure("truncated", "fewer bytes than promised"))
-    data = b"".join(chunks)
-    encoding = answer.headers.get("Content-Encoding", "identity").strip().lower()
-    if encoding not in ("", "identity"):
-        return await asyncio.to_thread(_decoded, data, encoding, max_bytes)
-    return Fetched(data) if data else Refused(Failure("empty"))
-
-
-def _decoded(data: bytes, encoding: str, max_bytes: int) -> Fetched | Refused:
-    """Undo a content encoding that was not asked for, up to max_bytes."""
-    if encoding not in ("gzip", "x-gzip", "deflate"):
-        return Refused(Failure("protocol", f"content encoding {encoding[:20]!r} was not asked for"))
-    raw_deflate = encoding == "deflate" and data[:1] != b"\x78"
-    engine = zlib.decompressobj(-zlib.MAX_WBITS if raw_deflate else zlib.MAX_WBITS | 32)
-    plain = engine.decompress(data, max_bytes + 1)
-    if len(plain) > max_bytes:
-        return Refused(Failure("too_large", f"more than {max_bytes:,} bytes, decompressed"))
-    if not engine.eof:
-        return Refused(Failure("truncated", "compressed body ends early"))
-    return Fetched(plain) if plain else Refused(Failure("empty"))

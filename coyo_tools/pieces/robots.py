@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Collection, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
+from urllib.parse import quote
 
 HOLDS_S = 24 * 3600.0  # for how long an answer holds (RFC 9309, 2.4)
 TROUBLE_HOLDS_S = 600.0  # the same, of none
@@ -20,11 +22,23 @@ _WITH_VALUE = frozenset(
 )
 
 
-def opt_out(headers: Iterable[str], agent: str) -> str | None:
+_TOKEN = re.compile(r"[a-z0-9_.-]+|\*")
+_PRODUCT = re.compile(r"([\w.-]+)/|^\s*([\w.-]+)")
+_URL = re.compile(r"\S*://\S*")
+
+
+def agents_in(user_agent: str) -> frozenset[str]:
+    """The product tokens of a User-Agent, in lower case: `mozilla` and `mybot` of
+    `Mozilla/5.0 (compatible; MyBot/1.0; +https://example.org/bot)`."""
+    found = _PRODUCT.findall(_URL.sub(" ", user_agent).lower())
+    return frozenset(token for pair in found for token in pair if token)
+
+
+def opt_out(headers: Iterable[str], agents: Collection[str]) -> str | None:
     """The first directive of X-Robots-Tag headers that forbids use, or None.
 
-    headers: each header's value, such as `noai, noimageai` or `otherbot: noindex`. agent: this
-    tool's product token; a directive scoped to another agent does not count.
+    headers: each header's value, such as `noai, noimageai` or `otherbot: noindex`. agents: our
+    product tokens, in lower case; a directive scoped to another agent does not count.
     """
     for value in headers:
         scope = "*"
@@ -32,23 +46,49 @@ def opt_out(headers: Iterable[str], agent: str) -> str | None:
             name, colon, rest = piece.partition(":")
             directive = name.strip().lower()
             if colon and directive not in _WITH_VALUE:
+                if not _TOKEN.fullmatch(directive):
+                    continue  # the rest of a date, whose comma stands before it
                 scope, directive = directive, rest.strip().lower()
-            if directive in OPT_OUTS and scope in ("*", agent.lower()):
+            if directive in OPT_OUTS and (scope == "*" or scope in agents):
                 return directive
     return None
 
 
 @dataclass(frozen=True)
 class Robots:
-    """The rules of one robots.txt that concern one agent: (allow, pattern), in file order."""
+    """The rules of one robots.txt that concern us: for each group of them (allow, pattern), in
+    file order, patterns in one spelling (see `spelled`)."""
 
-    rules: tuple[tuple[bool, str], ...] = ()
+    groups: tuple[tuple[tuple[bool, str], ...], ...] = ()
 
     def allows(self, path: str) -> bool:
-        """Whether the path (with its query) may be fetched: the longest match decides, and
-        allow wins a tie (RFC 9309, 2.2.2)."""
-        matches = [(len(p), allow) for allow, p in self.rules if _matches(p, path)]
-        return max(matches)[1] if matches else True
+        """Whether each group lets the path (with its query) be fetched: the longest match decides,
+        and allow wins a tie (RFC 9309, 2.2.2)."""
+        path = spelled(path).replace("*", "%2A").replace("$", "%24")
+        for rules in self.groups:
+            matches = [(len(p), allow) for allow, p in rules if _matches(p, path)]
+            if matches and not max(matches)[1]:
+                return False
+        return True
+
+
+_ESCAPED = re.compile(rb"%([0-9a-fA-F]{2})")
+_PRINTED = "".join(map(chr, range(0x20, 0x7F)))
+
+
+def spelled(path: str) -> str:
+    """A path or pattern in one spelling: nothing is escaped but what would else mean something
+    different (RFC 9309, 2.2.2)."""
+    path, mark, query = path.partition("?")
+    return _unescaped(path, b"/?#%*$") + mark + _unescaped(query, b"#%*$")
+
+
+def _unescaped(text: str, but: bytes) -> str:
+    def plain(match: re.Match[bytes]) -> bytes:
+        byte = bytes.fromhex(match[1].decode())
+        return match[0].upper() if byte in but else byte
+
+    return quote(_ESCAPED.sub(plain, text.encode("utf-8", "surrogatepass")), safe=_PRINTED)
 
 
 def _matches(pattern: str, path: str) -> bool:
@@ -58,7 +98,8 @@ def _matches(pattern: str, path: str) -> bool:
     no more than its length.
     """
     ended = pattern.endswith("$")
-    first, *others = (pattern[:-1] if ended else pattern).split("*")
+    body = pattern[:-1] if ended else pattern
+    first, *others = body.replace("$", "%24").split("*")
     if not path.startswith(first):
         return False
     at = len(first)
@@ -74,11 +115,12 @@ def _matches(pattern: str, path: str) -> bool:
 
 
 ALLOW_ALL = Robots()
-FORBID_ALL = Robots(((False, "/"),))
+FORBID_ALL = Robots((((False, "/"),),))
 
 
-def parse_robots(text: str, agent: str) -> Robots:
-    """The rules for an agent: those of every group that names it, else of the groups for `*`."""
+def parse_robots(text: str, agents: Iterable[str]) -> Robots:
+    """The rules for us: for each of our product tokens (in lower case) those of every group that
+    names it; where none is named, those of the groups for `*`."""
     groups: dict[str, list[tuple[bool, str]]] = {}
     current: list[str] = []
     in_rules = False
@@ -92,8 +134,9 @@ def parse_robots(text: str, agent: str) -> Robots:
         elif name in ("allow", "disallow"):
             in_rules = True
             for one in current if value else []:
-                groups[one].append((name == "allow", value))
-    return Robots(tuple(groups.get(agent.lower(), groups.get("*", []))))
+                groups[one].append((name == "allow", spelled(value)))
+    named = [groups[agent] for agent in sorted(agents) if agent in groups]
+    return Robots(tuple(map(tuple, named or [groups.get("*", [])])))
 
 
 Answer = TypeVar("Answer")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import socket
 
 import pytest
@@ -20,7 +21,7 @@ from coyo_tools.words.config import DownloadSettings
 from coyo_tools.words.errors import SettingsError
 from coyo_tools.words.failures import Failure
 from tests.hostile.answers import body, redirect
-from tests.servers.raw import RawServer, sends
+from tests.servers.raw import Behaviour, RawServer, resets, sends
 
 DEADLINE_S = 1.0
 MAX_BYTES = 100_000
@@ -103,13 +104,94 @@ async def test_robots_txt_is_obeyed_and_asked_for_once(robots, expected):
         assert asked.hits["/robots.txt"] == 1
 
 
+def robots_txt(data: bytes, *headers: str) -> Behaviour:
+    return sends(body(data, *headers))
+
+
+FORBIDS = b"User-agent: *\nDisallow: /fine\n"
+LONG = b"# " + b"x" * 150_000 + b"\n"
+
+
+@pytest.mark.parametrize(
+    ("served", "expected"),
+    [
+        (robots_txt(FORBIDS, "X-Robots-Tag: noindex"), "robots"),
+        (robots_txt(b"\xef\xbb\xbf" + FORBIDS), "robots"),
+        (robots_txt(FORBIDS + LONG), "robots"),
+        (robots_txt(LONG + FORBIDS), "robots"),
+        (robots_txt(FORBIDS + 4 * LONG), "robots"),
+        (robots_txt(4 * LONG + FORBIDS), None),  # 500 KiB are read
+        (robots_txt(gzip.compress(FORBIDS + 4 * LONG), "Content-Encoding: gzip"), "robots"),
+        (resets(body(FORBIDS)[:-5]), "truncated"),
+        (sends(body(b"User-agent: *\nAllow: /\n")[:-5]), "truncated"),
+        (sends(b"garbage\r\n\r\n"), "protocol"),
+        (robots_txt(b""), None),
+    ],
+)
+async def test_a_robots_txt_is_read_whatever_comes_with_it(served, expected):
+    routes = {"/robots.txt": served, "/fine": sends(body(b"picture"))}
+    with RawServer(routes) as asked:
+        answer = await fetch(asked.base_url + "/fine", robots=True)
+        assert error_of(answer) == expected
+        assert asked.hits["/fine"] == (expected is None)
+    if expected not in ("robots", None):
+        assert answer.failure.message.startswith("robots.txt: ")
+
+
+async def test_robots_txt_and_x_robots_tag_may_name_the_user_agent_that_is_sent():
+    routes = {
+        "/robots.txt": robots_txt(b"User-agent: mybot\nDisallow: /fine"),
+        "/fine": sends(body(b"picture")),
+        "/tagged": sends(body(b"picture", "X-Robots-Tag: mybot: noai")),
+    }
+    with RawServer(routes) as asked:
+        for agent, errors in (("mybot/1.0", ["robots", "opt_out"]), (None, [None, None])):
+            urls = [asked.base_url + path for path in ("/fine", "/tagged")]
+            found = [await fetch(url, robots=True, user_agent=agent) for url in urls]
+            assert list(map(error_of, found)) == errors
+
+
+@pytest.mark.parametrize("path", ["/%7Ejoe/a", "/a%2Cb/a", "/%C3%BC/a", "/priv/a"])
+async def test_a_url_spelled_as_robots_txt_spells_it_is_not_asked_for(path):
+    text = "User-agent: *\nDisallow: /%7Ejoe/\nDisallow: /a%2Cb/\nDisallow: /ü/\nDisallow: /%70riv"
+    with RawServer({"/robots.txt": robots_txt(text.encode())}) as asked:
+        assert error_of(await fetch(asked.base_url + path, robots=True)) == "robots"
+
+
+def gzipped(data: bytes) -> bytes:
+    return gzip.compress(data, mtime=0)
+
+
+MEMBERS = gzipped(b"one, ") + gzipped(b"") + gzipped(b"two")
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (MEMBERS, Fetched(b"one, two")),
+        (MEMBERS + bytes(7), Fetched(b"one, two")),
+        (MEMBERS[:-3], "truncated"),
+        (2 * gzipped(bytes(MAX_BYTES // 2)), Fetched(bytes(MAX_BYTES))),
+        (2 * gzipped(bytes(MAX_BYTES // 2 + 1)), "too_large"),
+        (4096 * gzipped(b"") + gzipped(b"x"), "protocol"),
+    ],
+    ids=["three", "zeros after", "cut", "as long as may be", "longer", "too many"],
+)
+async def test_a_gzip_may_have_several_members_and_the_bound_is_for_all_of_them(data, expected):
+    with RawServer({"/a": sends(body(data, "Content-Encoding: gzip"))}) as asked:
+        answer = await fetch(asked.base_url + "/a")
+    assert expected in (answer, error_of(answer))
+
+
 async def test_the_block_list_is_looked_up_at_every_hop(server):
     blocked = blocklist.parse(f"blocked.example\n{server.base_url}/fine")
     async with Fetcher(settings(), blocked) as fetcher:
         assert error_of(await fetcher.fetch("http://a.blocked.example/x")) == "blocked"
         assert error_of(await fetcher.fetch(server.base_url + "/fine")) == "blocked"
-        server.routes["/to-blocked"] = sends(redirect("http://blocked.example/x"))
-        assert error_of(await fetcher.fetch(server.base_url + "/to-blocked")) == "blocked"
+        assert error_of(await fetcher.fetch(f" {server.base_url}/fine#x")) == "blocked"
+        for target in ("http://blocked.example/x", "/fine", f"{server.base_url}/fine"):
+            server.routes["/to-blocked"] = sends(redirect(target))
+            assert error_of(await fetcher.fetch(server.base_url + "/to-blocked")) == "blocked"
 
 
 @pytest.mark.parametrize(
