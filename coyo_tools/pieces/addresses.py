@@ -83,6 +83,20 @@ def literal(host: str) -> str | None:
         return None
 
 
+def in_ascii(host: str) -> str:
+    """A host's name as name servers know it: lower case, IDNA, no dot at its end. What cannot be
+    written so is left as it is."""
+    name = host.rstrip(".").lower()
+    if name.isascii():
+        return name
+    from yarl import URL
+
+    try:
+        return URL.build(scheme="http", host=name).raw_host or name
+    except (ValueError, UnicodeError):
+        return name
+
+
 def guarded_socket(info: Any) -> socket.socket:
     """A socket for getaddrinfo's answer. Raises PrivateAddress where that is not public."""
     family, kind, protocol, _, address = info

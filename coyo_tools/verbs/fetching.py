@@ -40,7 +40,7 @@ def block_list(
         return blocklist.BlockList(), []
     data = read_bytes(settings.block_list)
     try:
-        found = blocklist.parse(data.decode())
+        found = blocklist.parse(data.decode("utf-8-sig"), settings.block_list)
     except UnicodeDecodeError as error:
         raise SourceError("is no UTF-8 text", where=settings.block_list) from error
     name = Path(settings.block_list).name

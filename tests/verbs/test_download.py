@@ -268,7 +268,8 @@ def test_the_block_list_is_obeyed_and_belongs_to_the_folder(server, tmp_path):
 
     urls = server.urls(6)
     listed = tmp_path / "blocked.txt"
-    listed.write_text(f"{urls[0]}\n{hashlib.sha256(picture(1)).hexdigest()}\n")
+    digest = hashlib.sha256(picture(1)).hexdigest()
+    listed.write_text(f"{urls[0]}\n{digest}\n", encoding="utf-8-sig")
     write_parts(tmp_path / "in", coyo_table(urls), 1)
     chosen = settings(block_list=str(listed))
     result = download(tmp_path / "in", tmp_path / "out", chosen)
