@@ -76,8 +76,8 @@ class Heard:
 class Host:
     """One host as this process knows it. Times are seconds on the loop's clock."""
 
-    __slots__ = ("_answered", "_burst", "_due", "_every", "_most", "_window", "aside", "busy",
-                 "not_before", "pauses", "silent_since", "strikes")  # fmt: skip
+    __slots__ = ("_burst", "_due", "_every", "_most", "_window", "answers", "aside", "busy",
+                 "not_before", "paused", "pauses", "silent_since", "strikes")  # fmt: skip
 
     def __init__(self, connections: int, rate: float) -> None:
         self._most, self._window = connections, min(FIRST_CONNECTIONS, connections)
@@ -86,7 +86,8 @@ class Host:
         self._due = 0.0  # when the next one would be due, were they evenly spread (GCRA)
         self.busy = self.strikes = self.pauses = 0
         self.not_before = 0.0
-        self._answered = False
+        self.answers = 0  # final ones
+        self.paused: Failure | None = None  # what it said when it last asked to wait
         self.silent_since = math.inf  # since its last final answer; inf where it is not silent
         self.aside: Failure | None = None
 
@@ -102,7 +103,11 @@ class Host:
 
     def may_return(self, now: float) -> bool:
         """Whether it has answered before, and is silent for no longer than an outage lasts."""
-        return self._answered and self.silent_since <= now < self.silent_since + OUTAGE_S
+        return bool(self.answers) and self.silent_since <= now < self.silent_since + OUTAGE_S
+
+    def worth_s(self, answers: int) -> float:
+        """How long so many answers take at its rate, s."""
+        return answers * (self._every or 1 / USUAL_RATE)
 
     def ask(self, now: float) -> None:
         """A request is sent."""
@@ -113,7 +118,8 @@ class Host:
         """A request has ended. jitter: 0.5 to 1.5, by which a pause is multiplied."""
         self.busy -= 1
         if heard.sent and heard.reached and heard.final:
-            self._answered, self.silent_since = True, math.inf
+            self.answers += 1
+            self.silent_since = math.inf
         if not heard.sent:
             self._due -= self._every  # it cost the host nothing
         elif heard.wait_s is not None:
@@ -139,6 +145,7 @@ class Host:
         wanted = heard.wait_s or 0.0
         self.strikes = 0
         self._window = 1
+        self.paused = heard.failure
         if now >= self.not_before:
             own = FIRST_PAUSE_S * 2**self.pauses * jitter
             self.pauses += 1

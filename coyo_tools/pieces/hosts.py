@@ -12,7 +12,7 @@ import random
 from collections import deque
 from typing import Generic, TypeVar
 
-from coyo_tools.pieces.host_limits import Heard, Host, Limits
+from coyo_tools.pieces.host_limits import LONGEST_PAUSE_S, Heard, Host, Limits
 from coyo_tools.words.failures import Failure
 
 Item = TypeVar("Item")
@@ -90,6 +90,13 @@ class HostQueue(Generic[Item]):
         host = self._hosts.get(name)
         return host.aside if host else None
 
+    def alone(self, name: str) -> Failure | None:
+        """Why a host is not to be asked now: it was put aside, or asked to wait. None: it is."""
+        host = self._hosts.get(name)
+        if host is None or host.aside or self.seconds_until(name) <= 0:
+            return host.aside if host else None
+        return host.paused
+
     def withdraw(self, name: str) -> list[Item]:
         """Take back all that waits for a host."""
         items = list(self._waiting.pop(name, ()))
@@ -100,6 +107,17 @@ class HostQueue(Generic[Item]):
     def seconds_until(self, name: str) -> float:
         """How long the host is still to be left alone."""
         return self._host(name).not_before - asyncio.get_running_loop().time()
+
+    def answers(self, name: str) -> int:
+        """How many answers it has given."""
+        return self._host(name).answers
+
+    def earned_s(self, name: str, before: int) -> float:
+        """How much longer a host that asks to wait is waited for, for its answers: so long as they
+        take at its rate; of those before (so many), a pause at most."""
+        host = self._host(name)
+        since = host.worth_s(max(0, host.answers - before))
+        return since + min(host.worth_s(before), LONGEST_PAUSE_S)
 
     def gone_since(self, name: str) -> float | None:
         """Since when a host that may return has answered nothing, on the loop's clock; None for

@@ -99,7 +99,9 @@ class OpenShard:
         self.followers: dict[int, list[int]] = {}
         self.elsewhere: dict[int, int] = {}
         self.fetch: list[int] = []
-        self.parked: dict[str, list[Job]] = {}  # by host, of those that were put aside
+        self.parked: dict[str, list[Job]] = {}  # by host, of those to be left alone
+        # Hosts that asked to wait when nothing else was left: since when, and answers before.
+        self.waits: dict[str, tuple[float, int]] = {}
         self.last_tries: dict[str, LastTry] = {}
         self._parked_rows = 0
         kept = _keep(self, out) if unit.again else set()
@@ -136,7 +138,7 @@ class OpenShard:
 
     @property
     def only_parked_are_left(self) -> bool:
-        """Whether the shard would be done but for rows of hosts that were put aside."""
+        """Whether the shard would be done but for rows of hosts that are to be left alone."""
         return 0 < self.left == self._parked_rows
 
     def _weight(self, job: Job) -> int:

@@ -3,7 +3,10 @@
 A host that answers nothing, several times in a row, is put aside. Its rows wait until nothing
 else is left of their shard; then a few of them are tried, and where these fail as well the
 shard's other rows of this host are recorded with their failure, unasked. So a dead host costs a
-shard one deadline. One that has answered before is waited for, as long as an outage lasts.
+shard one deadline; one that has answered before is waited for, as long as an outage lasts.
+
+Rows of a host that asked to wait are taken out of the line until it may be asked again, or until
+their shard has waited long enough for nothing else.
 """
 
 from __future__ import annotations
@@ -51,12 +54,13 @@ class Turns:
         )
         self.take, self.close = self._queue.take, self._queue.close
         self.wants_more = self._queue.wants_more
+        self._pausing: set[str] = set()  # hosts that a timer waits for
         self._random = random.Random()  # noqa: S311  jitter only, never part of a result
 
     def line_up(self, job: Job) -> None:
-        """Let a row wait for its turn, or for its host's last try."""
+        """Let a row wait for its turn, for the end of its host's pause, or for its last try."""
         host = host_of(job.url)
-        if job.last or not self._queue.aside(host):
+        if job.last or not self._queue.alone(host):
             self._queue.put(host, job)
             return
         job.shard.park(host, job)
@@ -86,32 +90,68 @@ class Turns:
         return result
 
     def try_a_last_time(self, shard: OpenShard) -> None:
-        """Where nothing else is left of a shard: ask the hosts that were put aside, but for those
-        that want to be left alone for longer than the deadline."""
+        """Where nothing else is left of a shard: ask the hosts that were put aside, and give up
+        those that want to be left alone for too long."""
         if not shard.only_parked_are_left:
             return
         for host in list(shard.parked):
-            jobs, why = shard.unpark(host), self._queue.aside(host)
-            if why and self._queue.seconds_until(host) > self._settings.timeout_s:
-                self._give_up(jobs, why)
-                continue
-            shard.last_tries[host] = LastTry(len(jobs[:LAST_TRIES]), jobs[LAST_TRIES:])
-            for job in jobs[:LAST_TRIES]:
-                self._queue.put(host, replace(job, last=True))
+            if (why := self._queue.alone(host)) and self._asks_too_much(shard, host):
+                self._give_up(shard.unpark(host), why)
+            elif self._queue.aside(host):
+                jobs = shard.unpark(host)
+                shard.last_tries[host] = LastTry(len(jobs[:LAST_TRIES]), jobs[LAST_TRIES:])
+                for job in jobs[:LAST_TRIES]:
+                    self._queue.put(host, replace(job, last=True))
+
+    def _asks_too_much(self, shard: OpenShard, host: str) -> bool:
+        """Whether the shard would wait for a host's pauses for longer than the deadline, and than
+        the host has earned by answers."""
+        wait_s = self._queue.seconds_until(host)
+        if wait_s <= 0:
+            return False
+        if self._queue.aside(host):
+            return wait_s > self._settings.timeout_s
+        now = asyncio.get_running_loop().time()
+        since, before = shard.waits.setdefault(host, (now, self._queue.answers(host)))
+        patience_s = self._settings.timeout_s + self._queue.earned_s(host, before)
+        return now - since + wait_s > patience_s
 
     def _tell_host(self, host: str, answer: Fetched | Refused | Moved) -> None:
-        """Tell the queue what came; move the host's rows where it is put aside, or comes back."""
-        was = self._queue.aside(host)
+        """Tell the queue what came; move the host's rows where it is to be left alone, or comes
+        back."""
+        was, was_aside = self._queue.alone(host), self._queue.aside(host)
         self._queue.release(host, heard(answer))
-        now = self._queue.aside(host)
+        now, is_aside = self._queue.alone(host), self._queue.aside(host)
         if now and not was:
             for job in self._queue.withdraw(host):
                 self.line_up(job)
-        elif was and not now:
-            for shard in self._shards:
-                last = shard.last_tries.get(host)
-                for job in shard.unpark(host) + (last.withdraw() if last else []):
-                    self._queue.put(host, job)
+        if now and not is_aside:
+            self._await_pause(host)
+        if is_aside and not was_aside:
+            for shard in list(self._shards):
+                self.try_a_last_time(shard)
+        elif was_aside and not is_aside:
+            self._bring_back(host)
+
+    def _await_pause(self, host: str) -> None:
+        if host not in self._pausing:
+            self._pausing.add(host)
+            wait_s = self._queue.seconds_until(host)
+            asyncio.get_running_loop().call_later(wait_s, self._end_pause, host)
+
+    def _end_pause(self, host: str) -> None:
+        """Line the host's rows up again, where it was not put aside and did not ask for longer."""
+        self._pausing.discard(host)
+        if not self._queue.alone(host):
+            self._bring_back(host)
+        elif not self._queue.aside(host):
+            self._await_pause(host)
+
+    def _bring_back(self, host: str) -> None:
+        for shard in self._shards:
+            last = shard.last_tries.get(host)
+            for job in shard.unpark(host) + (last.withdraw() if last else []):
+                self._queue.put(host, job)
 
     def _try_again(self, host: str, job: Job, answer: Refused) -> bool:
         """Line a row up once more, where it is worth it: at once where its host pauses by itself,

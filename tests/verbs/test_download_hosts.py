@@ -115,6 +115,40 @@ def test_a_host_that_asks_for_an_hour_is_not_asked_again(tmp_path):
         assert len(server.times["127.0.0.9"]) <= FIRST_CONNECTIONS
 
 
+def test_a_host_that_asks_to_wait_holds_its_shard_up_no_longer_than_the_deadline(tmp_path):
+    async def busy(_: web.Request) -> web.Response:
+        return web.Response(status=429, headers={"Retry-After": "8"})
+
+    with ManyHosts(busy) as server:
+        urls = [server.url(f"127.0.0.{2 + n % 2}", n) for n in range(4)]
+        write_parts(tmp_path / "in", coyo_table(urls), 1)
+        started = time.monotonic()
+        result = download(tmp_path / "in", tmp_path / "out", settings(timeout_s=2))
+        assert time.monotonic() - started < 8
+        assert result.by_error == {"http_429": 4}
+        assert sum(map(len, server.times.values())) == 4
+
+
+def test_a_host_that_answers_between_its_pauses_is_waited_for_as_long_as_it_earns(tmp_path):
+    """Seven pauses of a second, in which a shard of nothing else would wait for two."""
+    seen: Counter[str] = Counter()
+    until = [0.0]
+
+    async def now_and_then(request: web.Request) -> web.Response:
+        seen["all"] += time.monotonic() > until[0]
+        if seen["all"] % 30 == 0 or time.monotonic() < until[0]:
+            until[0] = max(until[0], time.monotonic() + 0.5)
+            return web.Response(status=503, headers={"Retry-After": "1"})
+        return await usual(request)
+
+    with ManyHosts(now_and_then) as server:
+        write_parts(
+            tmp_path / "in", coyo_table([server.url("127.0.0.2", n) for n in range(200)]), 1
+        )
+        chosen = settings(timeout_s=2, connections=4, samples_per_shard=100)
+        assert download(tmp_path / "in", tmp_path / "out", chosen).successes == 200
+
+
 def silent_socket() -> socket.socket:
     """Takes connections and says nothing."""
     return socket.create_server(("127.0.0.8", 0), backlog=1024)
