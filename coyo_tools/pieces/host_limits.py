@@ -20,6 +20,7 @@ FIRST_CONNECTIONS = 8  # to a host that has not answered yet; one more with each
 # Failures in a row without any answer, after which a host is put aside; with fewer connections to
 # it as many as these, and at least two: they end together, and cost one deadline.
 STRIKES = 8
+ERRORS = 24  # 5xx in a row without any other answer, after which a host is put aside
 OUTAGE_S = 15.0  # of silence that a host which has answered before is waited for
 LAST_TRIES = 3  # rows of a shard with which a host that was put aside is asked once more
 FIRST_PAUSE_S = 1.0  # after 429 or 503; doubled with each in a row, and up to half more or less
@@ -63,7 +64,8 @@ class Heard:
     """What a request told of the host. reached: it answered, whatever it said. wait_s: it asked
     to wait, 0 where it did not say how long. failure: why there is no body, for hosts that are
     put aside. sent: something was sent at all. telling: what happened says something of it.
-    final: it said all it had to say, and nothing that another try may change."""
+    final: it said all it had to say, and nothing that another try may change. broken: it said
+    that it is (5xx)."""
 
     reached: bool = True
     wait_s: float | None = None
@@ -71,20 +73,21 @@ class Heard:
     sent: bool = True
     telling: bool = True
     final: bool = True
+    broken: bool = False
 
 
 class Host:
     """One host as this process knows it. Times are seconds on the loop's clock."""
 
     __slots__ = ("_burst", "_due", "_every", "_most", "_window", "answers", "aside", "busy",
-                 "not_before", "paused", "pauses", "silent_since", "strikes")  # fmt: skip
+                 "errors", "not_before", "paused", "pauses", "silent_since", "strikes")  # fmt: skip
 
     def __init__(self, connections: int, rate: float) -> None:
         self._most, self._window = connections, min(FIRST_CONNECTIONS, connections)
         self._every = 1 / rate if rate else 0.0  # between two requests on average
         self._burst = self._every * (max(1.0, rate) - 1)  # a second's worth may come at once
         self._due = 0.0  # when the next one would be due, were they evenly spread (GCRA)
-        self.busy = self.strikes = self.pauses = 0
+        self.busy = self.strikes = self.pauses = self.errors = 0
         self.not_before = 0.0
         self.answers = 0  # final ones
         self.paused: Failure | None = None  # what it said when it last asked to wait
@@ -130,14 +133,23 @@ class Host:
             self.strikes = 0  # it was under way when the host asked to wait
         elif heard.reached:
             self.strikes = self.pauses = 0
-            self.aside = None
-            self._window = min(self._most, self._window + 1)
+            self._count_error(heard)
         else:
             self.strikes += 1
             self.silent_since = min(self.silent_since, now)
             self._window = max(1, self._window - 1)  # no more until it is known what became of it
             if self.strikes >= max(2, min(STRIKES, self._most)):
                 self._put_aside(heard.failure)
+
+    def _count_error(self, heard: Heard) -> None:
+        """An answer brings a host back and lets it have more connections, but for too many 5xx."""
+        self.errors = self.errors + 1 if heard.broken else 0
+        if self.errors >= ERRORS:
+            self._put_aside(heard.failure)
+            return
+        self.aside = None
+        if not heard.broken:
+            self._window = min(self._most, self._window + 1)
 
     def _pause(self, now: float, heard: Heard, jitter: float) -> None:
         """The whole host waits, and comes back with one connection. Requests that were under way
@@ -161,4 +173,4 @@ class Host:
     def is_plain(self, now: float) -> bool:
         """Whether nothing is to be remembered of it."""
         idle = not self.busy and self.free_at <= now
-        return idle and not self.strikes and not self.pauses and self.aside is None
+        return idle and not (self.strikes or self.pauses or self.errors or self.aside)

@@ -12,6 +12,7 @@ import random
 from collections import deque
 from typing import Generic, TypeVar
 
+from coyo_tools.pieces import addresses
 from coyo_tools.pieces.host_limits import LONGEST_PAUSE_S, Heard, Host, Limits
 from coyo_tools.words.failures import Failure
 
@@ -91,7 +92,7 @@ class HostQueue(Generic[Item]):
         return host.aside if host else None
 
     def alone(self, name: str) -> Failure | None:
-        """Why a host is not to be asked now: it was put aside, or asked to wait. None: it is."""
+        """Why a host is not to be asked now, put aside or asked to wait; None where it may be."""
         host = self._hosts.get(name)
         if host is None or host.aside or self.seconds_until(name) <= 0:
             return host.aside if host else None
@@ -194,9 +195,18 @@ class HostQueue(Generic[Item]):
                 return
 
 
+_USUAL_PORTS = {"http": "80", "https": "443"}
+
+
 def host_of(url: str | None) -> str:
-    """What rows are grouped by while they wait: the url's host and port, as they are written."""
-    after = (url or "").partition("://")[2].lower()
+    """What rows are grouped by while they wait: the url's host in one spelling, and its port where
+    that is not its scheme's usual one."""
+    scheme, _, after = (url or "").strip().partition("://")
     for end in "/?#":
         after = after.partition(end)[0]
-    return after.rpartition("@")[2]
+    spelled = after.rpartition("@")[2]
+    name, colon, port = spelled.rpartition(":")
+    if not colon or (port and not port.isdigit()):
+        name, port = spelled, ""
+    name = addresses.in_ascii(name)
+    return name if port in ("", _USUAL_PORTS.get(scheme.lower())) else f"{name}:{port}"

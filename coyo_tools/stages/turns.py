@@ -29,7 +29,7 @@ _LOOK_S = 4.0  # at most, between two looks whether a host that was there has re
 TRIES_WHEN_ASKED_TO_WAIT = 4  # to one of --retries, after 429 and 503
 _WAITING = 8  # rows a connection; where fewer are lined up, the next shard is begun
 _AT_ONCE = frozenset(("connect", "dns"))
-_SILENT = _AT_ONCE | {"timeout"}
+_SILENT = _AT_ONCE | {"timeout", "tls"}
 # Where nothing was sent, or what happened says nothing of the host.
 _UNSENT = frozenset(("bad_url", "blocked", "private_address", "no_such_host", "robots", "internal"))
 
@@ -98,7 +98,7 @@ class Turns:
             if (why := self._queue.alone(host)) and self._asks_too_much(shard, host):
                 self._give_up(shard.unpark(host), why)
             elif self._queue.aside(host):
-                jobs = shard.unpark(host)
+                jobs = _each_scheme_first(shard.unpark(host))
                 shard.last_tries[host] = LastTry(len(jobs[:LAST_TRIES]), jobs[LAST_TRIES:])
                 for job in jobs[:LAST_TRIES]:
                     self._queue.put(host, replace(job, last=True))
@@ -209,6 +209,13 @@ class Turns:
             self._give_up(last.rest, answer.failure)
 
 
+def _each_scheme_first(jobs: list[Job]) -> list[Job]:
+    """Rows of a host, one of http and one of https before the others: where one of these does not
+    work the other may."""
+    first = {(job.url or "").partition(":")[0]: job for job in reversed(jobs)}
+    return [*first.values(), *(job for job in jobs if job not in first.values())]
+
+
 def _found_nobody(answer: Refused) -> bool:
     """Whether a try failed at once, and not by its deadline, for want of a host."""
     return not answer.reached and answer.failure.error in _AT_ONCE
@@ -226,4 +233,5 @@ def heard(answer: Fetched | Refused | Moved) -> Heard:
         sent=answer.reached or error not in _UNSENT,
         telling=answer.reached or not answer.hurried,
         final=not FAILURES[error].retry,
+        broken=error == "http_5xx",
     )

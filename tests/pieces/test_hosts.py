@@ -10,7 +10,7 @@ import pytest
 
 from coyo_tools.pieces import host_limits, hosts
 from coyo_tools.pieces.host_limits import STRIKES, Heard, Host, Limits
-from coyo_tools.pieces.hosts import HostQueue
+from coyo_tools.pieces.hosts import HostQueue, host_of
 from coyo_tools.words.config import DownloadSettings
 from coyo_tools.words.failures import Failure
 
@@ -236,6 +236,24 @@ def test_one_answer_between_failures_is_enough_to_stay():
     assert host.aside is None
 
 
+def test_a_host_of_nothing_but_server_errors_is_put_aside_until_it_says_something_else():
+    host = Host(8, 0.0)
+    broken = Heard(final=False, broken=True, failure=Failure("http_5xx", "HTTP status 500"))
+
+    def hears(heard: Heard, times: int = 1) -> Failure | None:
+        for _ in range(times):
+            host.ask(0.0)
+            host.hear(0.0, heard, 1.0)
+        return host.aside
+
+    assert hears(broken, host_limits.ERRORS - 1) is None
+    assert hears(Heard()) is None
+    assert hears(broken, host_limits.ERRORS - 1) is None
+    assert hears(broken) == broken.failure
+    assert hears(broken) == broken.failure
+    assert hears(Heard()) is None
+
+
 def test_only_a_host_that_has_answered_may_return_and_only_for_as_long_as_an_outage():
     host = Host(8, 0.0)
 
@@ -282,3 +300,26 @@ def test_the_usual_rate_is_for_hosts_of_others(host, limited):
     assert (Limits.of(DownloadSettings(), 1).rate_of(host) > 0) == limited
     assert (Limits.of(DownloadSettings(per_host_rate=5), 1).rate_of(host) > 0) == bool(host)
     assert Limits.of(DownloadSettings(per_host_rate=0), 1).rate_of(host) == 0
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("http://A.test./x", "a.test"),
+        ("http://a.test:80/x", "a.test"),
+        ("HTTPS://me:secret@a.test:443?x", "a.test"),
+        ("https://a.test:80/x", "a.test:80"),
+        ("http://a.test:8080#x", "a.test:8080"),
+        ("http://a.test:/x", "a.test"),
+        (" http://a.test ", "a.test"),
+        ("http://bücher.test/x", "xn--bcher-kva.test"),
+        ("http://[::1]/x", "[::1]"),
+        ("http://[::1]:80/x", "[::1]"),
+        ("http://[::1]:81/x", "[::1]:81"),
+        ("http://ü..\ud800/x", "ü..\ud800"),
+        ("nonsense", ""),
+        (None, ""),
+    ],
+)
+def test_a_host_is_one_in_whatever_spelling(url, host):
+    assert host_of(url) == host

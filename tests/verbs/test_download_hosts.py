@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from aiohttp import web
 
-from coyo_tools.pieces.host_limits import FIRST_CONNECTIONS, LAST_TRIES, STRIKES
+from coyo_tools.pieces.host_limits import ERRORS, FIRST_CONNECTIONS, LAST_TRIES, STRIKES
 from coyo_tools.stages import turns
 from coyo_tools.verbs.download import download
 from tests.servers.hosts import ManyHosts
@@ -177,6 +177,47 @@ def test_a_dead_host_with_a_thousand_rows_costs_no_more_than_its_allowance(tmp_p
                 break
             asked += 1
         assert asked <= max(STRIKES, FIRST_CONNECTIONS) + 2 * LAST_TRIES
+
+
+class NoTls(RawServer):
+    """Speaks no TLS; counts its connections."""
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.hits["connections"] += 1
+        hello = await reader.read(1 << 16)
+        if hello.startswith(b"GET"):
+            writer.write(answer(PICTURE))
+        else:
+            writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+
+@pytest.mark.parametrize("plain", [(), (40, 50)])
+def test_a_host_without_sound_tls_is_put_aside_and_still_asked_by_plain_http(tmp_path, plain):
+    with NoTls({}) as server:
+        secure = server.base_url.replace("http", "https")
+        urls = [f"{server.base_url if n in plain else secure}/{n}" for n in range(60)]
+        write_parts(tmp_path / "in", coyo_table(urls), 1)
+        chosen = settings(connections=4, samples_per_shard=100)
+        result = download(tmp_path / "in", tmp_path / "out", chosen)
+        assert result.by_error == {"tls": 60 - len(plain)}
+        assert errors_of(tmp_path / "out") == [None if n in plain else "tls" for n in range(60)]
+        if not plain:
+            assert server.hits["connections"] <= STRIKES + LAST_TRIES
+
+
+@pytest.mark.usefixtures("no_backoff")
+def test_a_host_of_nothing_but_server_errors_is_not_asked_for_every_row(tmp_path):
+    async def broken(_: web.Request) -> web.Response:
+        return web.Response(status=500)
+
+    with ManyHosts(usual, {"127.0.0.9": broken}) as server:
+        urls = [server.url(f"127.0.0.{(9, 2)[n % 2]}", n) for n in range(200)]
+        write_parts(tmp_path / "in", coyo_table(urls), 1)
+        result = download(tmp_path / "in", tmp_path / "out", settings(samples_per_shard=200))
+        assert result.by_error == {"http_5xx": 100}
+        asked = len(server.times["127.0.0.9"])
+        assert asked <= ERRORS + FIRST_CONNECTIONS + 2 * LAST_TRIES
 
 
 @pytest.mark.usefixtures("no_backoff")
