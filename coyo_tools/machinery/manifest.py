@@ -8,6 +8,7 @@ times go to `runs.jsonl`.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import platform
@@ -16,11 +17,19 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from coyo_tools.machinery.sorted_runs import CHUNK_ROWS, merged
 from coyo_tools.machinery.storage import Folder, first_line
-from coyo_tools.words.errors import CorruptFile, CoyoError, SettingsConflict, StorageError
+from coyo_tools.machinery.within import files_below, names_within
+from coyo_tools.words.errors import (
+    CorruptFile,
+    CoyoError,
+    SettingsConflict,
+    SettingsError,
+    StorageError,
+)
 
 if TYPE_CHECKING:
     from coyo_tools.machinery.sorted_runs import Run as SortedRun
@@ -48,7 +57,8 @@ class Manifest:
 
     command: the verb. settings: those that shape the result, as plain data. inputs: url, bytes
     and digest or revision of every input file. result: row counts, the funnel and whatever else
-    the verb counts. files: the folder's data files, in order. digest: see `digest_of_ids`.
+    the verb counts. files: the folder's data files, in order; until it is complete, those that it
+    may hold. digest: see `digest_of_ids`.
     """
 
     command: str
@@ -165,19 +175,27 @@ def begin(
     *,
     versions: Mapping[str, str] | None = None,
     overwrite: bool = False,
+    reads: Sequence[str] = (),
+    makes: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> Iterator[Run]:
     """Take the folder for this command, settings and inputs; keep others out meanwhile.
 
     A folder that already holds the complete result gives a run that is `done`; one that holds
-    part of it is continued. Raises SettingsConflict where it belongs to something else (and
-    nothing is touched), FolderBusy, StorageError.
+    part of it is continued. reads: the files that the run reads; none of them is ever removed.
+    makes: by name of an input the files that are made of it, the one that completes them last. An
+    input of which that one is not there may have changed since the run began.
+
+    Raises SettingsConflict where the folder belongs to something else and SettingsError where it
+    holds what the run reads (and nothing is touched), FolderBusy, StorageError.
     """
     folder.check_writable()
-    wanted = Manifest(command, settings, inputs, versions or tool_versions())
-    _check(folder, wanted, overwrite)
+    files = [name for made in makes.values() for name in made]
+    wanted = Manifest(command, settings, inputs, versions or tool_versions(), files=files)
+    checked = functools.partial(_check, folder, wanted, overwrite, reads, makes)
+    checked()
     folder.create()
     with folder.lock():
-        found = _check(folder, wanted, overwrite)  # another run may have come in between
+        found = checked()  # another run may have come in between
         folder.clean()
         if found is not None and overwrite:
             _empty(folder, found)
@@ -185,31 +203,54 @@ def begin(
         if found is None or _lacks_files(folder, found):
             folder.write_json(MANIFEST, wanted.to_json())
             found = wanted
+        elif not found.complete and (_plain(inputs), files) != (found.inputs, found.files):
+            found = replace(found, inputs=inputs, files=files)
+            folder.write_json(MANIFEST, found.to_json())
         try:
             yield Run(folder, found, done=found.complete)
         except BaseException:
             with contextlib.suppress(CoyoError):  # the first error is the one to tell
-                _tidy(folder)
+                _tidy(folder, files)
             raise
 
 
-def _tidy(folder: Folder) -> None:
+def _tidy(folder: Folder, files: Sequence[str]) -> None:
     """After a failed run: temporary files take space on a disk that may be full, and a folder in
     which nothing came to be should not keep the next run from using its name."""
     folder.clean()
-    if folder.names() == [MANIFEST]:
+    if folder.names() == [MANIFEST] and not (files and files_below(folder).intersection(files)):
         folder.delete(MANIFEST)
         folder.remove_if_empty()
 
 
-def _check(folder: Folder, wanted: Manifest, overwrite: bool) -> Manifest | None:
+def _check(
+    folder: Folder,
+    wanted: Manifest,
+    overwrite: bool,
+    reads: Sequence[str],
+    makes: Mapping[str, Sequence[str]],
+) -> Manifest | None:
     """The folder's manifest, where this run may go on in the folder. Raises SettingsConflict."""
     found = read_manifest(folder, todo="choose another folder with -o")
     if found is None:
         _refuse_strangers(folder, overwrite)
-    elif not overwrite:
-        _refuse_difference(folder, found, wanted)
+        return None
+    _refuse_input(folder, found, reads)
+    if not overwrite:
+        _refuse_difference(folder, found, wanted, makes)
     return found
+
+
+def _refuse_input(folder: Folder, found: Manifest, reads: Sequence[str]) -> None:
+    """A file that the run reads is neither to be emptied away nor to be written over."""
+    inside = names_within(folder.url, reads)
+    taken = sorted(name for name in inside if "/" not in name or name in found.files)
+    if taken:
+        raise SettingsError(
+            f"holds {taken[0]}, which is input of this run",
+            where=folder.url,
+            todo="choose a folder beside it with -o",
+        )
 
 
 def _lacks_files(folder: Folder, found: Manifest) -> bool:
@@ -229,13 +270,17 @@ def _refuse_strangers(folder: Folder, overwrite: bool) -> None:
         )
 
 
-def _refuse_difference(folder: Folder, found: Manifest, wanted: Manifest) -> None:
+def _refuse_difference(
+    folder: Folder, found: Manifest, wanted: Manifest, makes: Mapping[str, Sequence[str]]
+) -> None:
     if found.result == _EMPTYING:
         raise SettingsConflict(
             "was being emptied when a run with --overwrite ended",
             where=folder.url,
             todo="run it with --overwrite again",
         )
+    if _may_have_changed(folder, found, wanted, makes):
+        found = replace(found, inputs=_plain(wanted.inputs))
     difference = difference_between(found, wanted)
     if difference:
         raise SettingsConflict(
@@ -243,6 +288,25 @@ def _refuse_difference(folder: Folder, found: Manifest, wanted: Manifest) -> Non
             where=folder.url,
             todo="choose another folder with -o, or start anew with --overwrite",
         )
+
+
+def _may_have_changed(
+    folder: Folder, found: Manifest, wanted: Manifest, makes: Mapping[str, Sequence[str]]
+) -> bool:
+    """Whether the inputs differ only where nothing has come of them yet: a file that was broken,
+    for one, and has been fetched again."""
+    old, new = found.inputs, _plain(wanted.inputs)
+    if found.complete or [i.get("name") for i in old] != [i.get("name") for i in new]:
+        return False
+    changed = [i["name"] for i, was in zip(new, old, strict=True) if i != was]
+    there = set(folder.names())
+    return all(name in makes and makes[name][-1] not in there for name in changed)
+
+
+def _plain(inputs: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """As a manifest that was read has them."""
+    plain: list[Any] = json.loads(json.dumps(list(inputs)))
+    return plain
 
 
 def difference_between(found: Manifest, wanted: Manifest) -> str | None:
@@ -253,7 +317,7 @@ def difference_between(found: Manifest, wanted: Manifest) -> str | None:
     names = [n for n in {**found.settings, **asked} if found.settings.get(n) != asked.get(n)]
     if names:
         return "; ".join(_change(n, found.settings.get(n), asked.get(n)) for n in names[:3])
-    return _input_difference(found.inputs, json.loads(json.dumps(list(wanted.inputs))))
+    return _input_difference(found.inputs, _plain(wanted.inputs))
 
 
 def _change(name: str, old: Any, new: Any) -> str:
@@ -292,7 +356,8 @@ def _empty(folder: Folder, found: Manifest) -> None:
     still known as this tool's.
     """
     folder.write_json(MANIFEST, replace(found, complete=False, result=_EMPTYING).to_json())
-    for name in sorted({*found.files, *(n for n in folder.names() if _is_own(n, found))}):
+    files = set(found.files if found.complete else files_below(folder).intersection(found.files))
+    for name in sorted(files | {n for n in folder.names() if _is_own(n, found)}):
         folder.delete(name)
     folder.delete(MANIFEST)
 

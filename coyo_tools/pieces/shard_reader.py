@@ -273,5 +273,5 @@ def _corrupt(shard: Shard) -> Iterator[None]:
         raise CorruptFile(
             f"is truncated or no tar file: {error}",
             where=shard.url,
-            todo="make or fetch the shard again",
+            todo="make or fetch it again, then run the same command: it goes on where it stopped",
         ) from error

@@ -8,13 +8,14 @@ read here; columns come a row group at a time through `OpenPart.read`, or as pol
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import unquote, urlsplit
 
@@ -29,6 +30,7 @@ from coyo_tools.machinery.storage import (
 )
 from coyo_tools.machinery.traffic import Fetched, Traffic
 from coyo_tools.machinery.web import Place
+from coyo_tools.machinery.within import names_within
 from coyo_tools.pieces import dataset_objects, hub, web_folders
 from coyo_tools.pieces.binding import Binding, bind, recognise
 from coyo_tools.pieces.local_files import LocalFiles, below, looked_at
@@ -42,7 +44,7 @@ SourceLike: TypeAlias = "str | os.PathLike[str] | Dataset | IterableDataset"
 
 __all__ = [
     "Binding", "OpenPart", "Part", "Source", "SourceLike",
-    "bind", "find", "keep_apart", "open_part", "part_at", "recognise",
+    "bind", "find", "keep_apart", "open_part", "part_at", "recognise", "refuse_same",
 ]  # fmt: skip
 _GLOB = frozenset("*?[")
 _STARS_OF_THE_WEB = _GLOB - {"?"}  # behind which signatures come
@@ -62,6 +64,11 @@ class Source:
     schema: str = "auto"
     manifest: Manifest | None = None
     traffic: Traffic = field(default_factory=Traffic, compare=False, repr=False)
+
+    def keep_out(self, out: str, writes: Iterable[str]) -> None:
+        """Refuse an output that a later look at this source would take for input: what a manifest
+        lists stays as it is. writes: see `keep_apart`. Raises SettingsError."""
+        keep_apart(self.url, out, writes if self.manifest is None else ())
 
     def first(self, limit_files: int | None) -> Source:
         """The same source, cut to its first files."""
@@ -317,15 +324,55 @@ def _with_scheme(url: str, path: str) -> str:
     return f"{url.split('://', 1)[0]}://{path}"
 
 
-def keep_apart(source: str, out: str) -> None:
-    """Refuse an output that a later look at the source would take for input."""
-    if is_remote(source) or is_remote(out):
-        near, far = source.rstrip("/") + "/", out.rstrip("/") + "/"
-        inside = far.startswith(near)
+def keep_apart(source: str, out: str, writes: Iterable[str] = (), *, option: str = "-o") -> None:
+    """Refuse an output in place of the source, or that a later look at it would take for input.
+
+    writes: names of the files in the output that such a look finds, where it is below the source.
+    """
+    if source.startswith(dataset_objects.SCHEME):
+        return  # of temporary files
+    if _GLOB & set(source) and not _exists(source):
+        matches = _matcher(source)
+        inside = any(matches(f"{out}/{name}") for name in writes)
     else:
-        near_path, far_path = local_path(source).resolve(), local_path(out).resolve()
-        inside = near_path == far_path or near_path in far_path.parents
+        found = names_within(source, [out])
+        inside = "." in found or bool(found and list(writes))
     if inside:
         raise SettingsError(
-            f"lies inside the source {source}", where=out, todo="choose a folder beside it with -o"
+            f"lies inside the source {source}",
+            where=out,
+            todo=f"choose a folder beside it with {option}",
         )
+
+
+def refuse_same(option: str, place: str, out: str) -> None:
+    """Refuse one folder for two things. option: that names `place`."""
+    if "." in names_within(place, [out]):
+        raise SettingsError(
+            f"is the folder of -o, {out}",
+            where=f"{option} {place}",
+            todo="name a folder of its own",
+        )
+
+
+def _matcher(pattern: str) -> Callable[[str], bool]:
+    """Whether a pattern finds what would be at a path or url."""
+    from fsspec.utils import glob_translate
+
+    if is_remote(pattern):
+        return lambda url: bool(re.match(glob_translate(pattern), url))
+    head, rest = _fixed(str(local_path(pattern)))
+    known = re.compile(glob_translate(f"{glob.escape(str(Path(head).resolve()))}/{rest}"))
+
+    def matches(place: str) -> bool:
+        path = local_path(place)
+        return not is_remote(place) and bool(known.match(str(path.parent.resolve() / path.name)))
+
+    return matches
+
+
+def _fixed(pattern: str) -> tuple[str, str]:
+    """A local pattern's folder before its first special character, and the rest."""
+    before = pattern[: min(pattern.index(c) for c in _GLOB if c in pattern)]
+    head, slash, _ = before.rpartition("/")
+    return head + slash or ".", pattern[len(head + slash) :]

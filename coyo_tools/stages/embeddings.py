@@ -60,7 +60,7 @@ def record_of(place: EmbeddingsPlace, stem: str) -> dict[str, Any] | None:
     """
     folder = folder_at(place.url)
     try:
-        said: dict[str, Any] = folder.read_json(_record(stem))
+        said: dict[str, Any] = folder.read_json(record_name(stem))
     except (FileNotFoundError, ValueError):
         return None
     encoders = said.get("encoders", {})
@@ -75,7 +75,8 @@ def record_of(place: EmbeddingsPlace, stem: str) -> dict[str, Any] | None:
     return encoders if there else None
 
 
-def _record(stem: str) -> str:
+def record_name(stem: str) -> str:
+    """The file that says that all of a shard is there."""
     return f"{stem}_stats.json"
 
 
@@ -106,7 +107,7 @@ def write(
             _write_array(folder, names[0], [images[n] for n in both])
             _write_array(folder, names[1], [texts[n] for n in both])
             _write_table(folder, names[2], [rows[n] for n in both])
-    folder.write_json(_record(stem), {"settings": place.settings, "encoders": counts})
+    folder.write_json(record_name(stem), {"settings": place.settings, "encoders": counts})
 
 
 def _write_array(folder: Folder, name: str, vectors: Sequence[np.ndarray[Any, Any]]) -> None:

@@ -49,6 +49,11 @@ def output_name(unit: Unit) -> str:
     return f"{unit.stem}.parquet" if isinstance(unit, Shard) else unit.name
 
 
+def stem_of(unit: Unit) -> str:
+    """What the files of a unit have in common in their names."""
+    return output_name(unit).removesuffix(".parquet")
+
+
 @dataclass(frozen=True)
 class Scored:
     """What came of units. seconds: of all threads, by what they were spent on.

@@ -106,9 +106,19 @@ def census(
         raise SourceError("has no row whose url could be asked", where=found.url)
     inputs = [part.identity() for part in plan.parts] + inputs
     folder = folder_at(out)
+    found.keep_out(folder.url, [shards.parquet_name(0)])
+    reads = [part.part.url for part in plan.parts]
     said = as_json(settings) | {"census": as_json(wanted)}
     del said["samples_per_shard"]
-    with begin(folder, COMMAND, said, inputs, versions=versions(), overwrite=overwrite) as run:
+    with begin(
+        folder,
+        COMMAND,
+        said,
+        inputs,
+        versions=versions(),
+        overwrite=overwrite,
+        reads=reads,
+    ) as run:
         if not run.done:
             again, _ = repeats_of(plan, progress)
             asked = _asked(plan, drawn(plan, again, wanted))

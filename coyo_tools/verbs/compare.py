@@ -106,12 +106,17 @@ def compare(
     our_parts, their_parts = ours.open_all(), theirs.open_all()
     columns, kinds = _common(ours, our_parts, theirs, their_parts, settings.columns)
     folder = folder_at(out)
+    for each in (ours, theirs):
+        each.keep_out(folder.url, [DIFFERENCES])
+    reads = [part.part.url for part in (*our_parts, *their_parts)]
     inputs = [
         {"side": side} | part.identity()
         for side, parts in (("scores", our_parts), ("source", their_parts))
         for part in parts
     ]
-    with begin(folder, "compare", as_json(settings), inputs, overwrite=overwrite) as run:
+    with begin(
+        folder, "compare", as_json(settings), inputs, overwrite=overwrite, reads=reads
+    ) as run:
         if not run.done:
             wanted = _also(columns, kinds)
             joined = load_scores(our_parts, wanted)

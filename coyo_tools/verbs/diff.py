@@ -149,13 +149,16 @@ def _found(
             return job.run()
     folder = folder_at(out)
     for side in found:
-        sources.keep_apart(side.url, folder.url)
+        sources.keep_apart(side.url, folder.url, FILES)
     inputs = [
         {"side": side} | part.identity()
         for side, each in zip("ab", found, strict=True)
         for part in each.open_all()
     ]
-    with manifest.begin(folder, "diff", as_json(settings), inputs, overwrite=overwrite) as run:
+    reads = [part.url for each in found for part in each.parts]
+    with manifest.begin(
+        folder, "diff", as_json(settings), inputs, overwrite=overwrite, reads=reads
+    ) as run:
         if not run.done:
             with _Job(found, settings, progress) as job:
                 job.write(run, folder)

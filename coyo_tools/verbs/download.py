@@ -87,16 +87,23 @@ def download(
     if settings.engine == "img2dataset":
         img2dataset.check(settings)
     blocked, inputs = block_list(settings)
-    plan = Plan.of(
-        source.find(subset, schema=settings.schema),
-        settings.samples_per_shard,
-        with_phash=settings.verify_phash,
-    )
-    inputs = [part.identity() for part in plan.parts] + inputs
+    found = source.find(subset, schema=settings.schema)
     folder = folder_at(out)
+    found.keep_out(folder.url, [shards.parquet_name(0)])
+    plan = Plan.of(found, settings.samples_per_shard, with_phash=settings.verify_phash)
+    inputs = [part.identity() for part in plan.parts] + inputs
+    reads = [part.part.url for part in plan.parts]
     wanted = as_json(settings)
     made_by = versions(settings.engine)
-    with begin(folder, "download", wanted, inputs, versions=made_by, overwrite=overwrite) as run:
+    with begin(
+        folder,
+        "download",
+        wanted,
+        inputs,
+        versions=made_by,
+        overwrite=overwrite,
+        reads=reads,
+    ) as run:
         every = as_json(settings, result_only=False)
         run.also = lambda: {"settings": {n: v for n, v in every.items() if n not in wanted}}
         if overwrite:

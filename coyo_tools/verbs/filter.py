@@ -147,7 +147,9 @@ def filter(
     found = sources.find(source, schema=settings.schema, traffic=traffic)
     found = found.first(settings.limit_files)
     folder = folder_at(out)
-    sources.keep_apart(found.url, folder.url)
+    sources.keep_apart(found.url, folder.url, [part.name for part in found.parts])
+    if settings.stats is not None:
+        sources.refuse_same("--stats", settings.stats, folder.url)
     held = None if is_remote(folder.url) else Held(local_path(folder.url) / HELD)
     parts = [part.holding(held).believing(settings.statistics) for part in found.open_all()]
     if any(has_large_groups(part) for part in parts):
@@ -164,6 +166,7 @@ def filter(
         [p.identity() for p in parts],
         versions=manifest.tool_versions(*packages_of(asked)),
         overwrite=overwrite,
+        reads=[part.url for part in found.parts],
     ) as run:
         run.also = found.facts
         names = {part.part.name for part in parts}

@@ -24,9 +24,16 @@ from coyo_tools.pieces.scores import choose, weights_cache
 from coyo_tools.pieces.scores.base import Score, Weights, weights_of
 from coyo_tools.pieces.scores.embeddings import kept_of
 from coyo_tools.pieces.shard_reader import find_shards
-from coyo_tools.pieces.source import Part, SourceLike, find, open_part
+from coyo_tools.pieces.source import (
+    Part,
+    SourceLike,
+    find,
+    keep_apart,
+    open_part,
+    refuse_same,
+)
 from coyo_tools.stages.embeddings import EmbeddingsPlace
-from coyo_tools.stages.score import Scored, ScoreWork, Unit, output_name
+from coyo_tools.stages.score import Scored, ScoreWork, Unit, output_name, stem_of
 from coyo_tools.stages.score_difference import from_metadata
 from coyo_tools.verbs.score_embeddings import Keeping, keeping
 from coyo_tools.verbs.score_running import compute
@@ -112,13 +119,25 @@ def score(
     if settings.embeddings is not None:
         kept_of(scores)  # so that it is said before anything is fetched
     _check_scaled(settings, scores)
-    found = _units(input, settings, scores)
+    found, folder = _units(input, settings, scores), folder_at(out)
+    _keep_apart(found, folder.url, settings.embeddings)
     weights = {n: _weights(w, overrides.get(n), progress) for n, w in weights_of(scores).items()}
-    folder, said, versions = folder_at(out), _identity(settings, weights), _versions(scores)
+    said, versions = _identity(settings, weights), _versions(scores)
     digests, inputs = said["weights"], found.identities
+    reads = [unit.url for unit in found.units]
+    makes = {unit.name: [output_name(unit)] for unit in found.units}
     with (
-        begin(folder, "score", said, inputs, versions=versions, overwrite=overwrite) as run,
-        keeping(settings, scores, digests, inputs, versions, overwrite=overwrite) as kept,
+        begin(
+            folder,
+            "score",
+            said,
+            inputs,
+            versions=versions,
+            overwrite=overwrite,
+            reads=reads,
+            makes=makes,
+        ) as run,
+        keeping(settings, scores, digests, found.units, inputs, versions, overwrite) as kept,
     ):
         now = Scored(0)
         if not run.done or (kept and not kept.run.done):
@@ -130,9 +149,17 @@ def score(
         if not run.done:
             _finish(run, folder, found, chosen.columns)
         if kept and not kept.run.done:
-            kept.finish([_stem(unit) for unit in found.units])
+            kept.finish([stem_of(unit) for unit in found.units])
         seconds = time.monotonic() - started
         return _result(run, kept, found, now, seconds)
+
+
+def _keep_apart(found: _Found, out: str, embeddings: str | None) -> None:
+    """The scores and the embeddings each in a folder of its own. Raises SettingsError."""
+    keep_apart(found.url, out, found.looks_like_input)
+    if embeddings is not None:
+        keep_apart(found.url, embeddings, found.looks_like_input, option="--embeddings")
+        refuse_same("--embeddings", embeddings, out)
 
 
 def _note_seconds(run: Run, now: Scored) -> None:
@@ -145,11 +172,7 @@ def _note_seconds(run: Run, now: Scored) -> None:
 def _left(units: Sequence[Unit], folder: Folder, kept: Keeping | None) -> list[Unit]:
     """The units of which something is missing."""
     there = set(folder.names())
-    return [u for u in units if output_name(u) not in there or (kept and kept.lacks(_stem(u)))]
-
-
-def _stem(unit: Unit) -> str:
-    return output_name(unit).removesuffix(".parquet")
+    return [u for u in units if output_name(u) not in there or (kept and kept.lacks(stem_of(u)))]
 
 
 def _check_scaled(settings: ScoreSettings, scores: Sequence[Score]) -> None:
@@ -200,6 +223,7 @@ class _Found:
     url: str
     units: Sequence[Unit]
     identities: list[dict[str, Any]]
+    looks_like_input: Sequence[str] = ()  # of what is written, were it below the input
     pictures: Mapping[str, Any] | None = None  # how `download` stored them, where it says so
 
 
@@ -207,7 +231,8 @@ def _units(place: SourceLike, settings: ScoreSettings, scores: Sequence[Score]) 
     shards = None if is_dataset(place) else find_shards(place)
     if shards is not None:
         identities = [s.identity() for s in shards.shards]
-        return _Found(shards.url, shards.shards, identities, _pictures(shards.manifest))
+        pictures = _pictures(shards.manifest)
+        return _Found(shards.url, shards.shards, identities, pictures=pictures)
     source = find(place, schema=settings.schema)
     for needy in (s for s in scores if s.needs_shard):
         raise SourceError(
@@ -218,7 +243,9 @@ def _units(place: SourceLike, settings: ScoreSettings, scores: Sequence[Score]) 
     parts = source.open_all()
     for part in parts:
         part.binding.in_file(["text"], part.part.url)  # before anything is written
-    return _Found(source.url, source.parts, [part.identity() for part in parts])
+    listed = source.manifest is not None
+    names = [] if listed else [part.name for part in source.parts]
+    return _Found(source.url, source.parts, [part.identity() for part in parts], names)
 
 
 def _pictures(manifest: Manifest | None) -> dict[str, Any] | None:

@@ -15,7 +15,8 @@ from coyo_tools.machinery.manifest import Run, begin, digest_of_ids
 from coyo_tools.machinery.storage import folder_at
 from coyo_tools.pieces.scores.base import Score
 from coyo_tools.pieces.scores.embeddings import Kept, kept_of
-from coyo_tools.stages.embeddings import EmbeddingsPlace, files_of, record_of
+from coyo_tools.stages.embeddings import EmbeddingsPlace, files_of, record_name, record_of
+from coyo_tools.stages.score import Unit, stem_of
 from coyo_tools.words.config import ScoreSettings
 
 COMMAND = "score --embeddings"
@@ -36,7 +37,7 @@ class Keeping:
         """Write the manifest: every shard is there."""
         records = {stem: record_of(self.place, stem) or {} for stem in stems}
         encoders = {name: _added([r[name] for r in records.values()]) for name in self.place.below}
-        files = [f"{stem}_stats.json" for stem in stems]
+        files = [record_name(stem) for stem in stems]
         tables: list[str] = []
         for name, below in self.place.below.items():
             there = [files_of(stem, below) for stem in stems if records[stem][name]["rows"]]
@@ -76,9 +77,9 @@ def keeping(
     settings: ScoreSettings,
     scores: Sequence[Score],
     digests: Mapping[str, str],
+    units: Sequence[Unit],
     inputs: Sequence[Mapping[str, Any]],
     versions: Mapping[str, str],
-    *,
     overwrite: bool,
 ) -> Iterator[Keeping | None]:
     """Take the folder of embeddings while the block lasts; None where there is none.
@@ -94,10 +95,25 @@ def keeping(
         "encoders": {each.name: _files(each, digests) for each in kept},
         "precision": settings.precision,
     }
-    place = place_of(settings.embeddings, kept, [said, list(inputs)])
-    folder = folder_at(settings.embeddings)
-    with begin(folder, COMMAND, said, inputs, versions=versions, overwrite=overwrite) as run:
+    place = place_of(settings.embeddings, kept, said)
+    with begin(
+        folder_at(settings.embeddings),
+        COMMAND,
+        said,
+        inputs,
+        versions=versions,
+        overwrite=overwrite,
+        reads=[unit.url for unit in units],
+        makes={unit.name: _made_of(unit, place) for unit in units},
+    ) as run:
         yield Keeping(run, place)
+
+
+def _made_of(unit: Unit, place: EmbeddingsPlace) -> list[str]:
+    """The names of a unit's files, its record last."""
+    stem = stem_of(unit)
+    files = [name for below in place.below.values() for name in files_of(stem, below)]
+    return [*files, record_name(stem)]
 
 
 def _files(kept: Kept, digests: Mapping[str, str]) -> dict[str, str]:

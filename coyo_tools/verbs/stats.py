@@ -140,8 +140,14 @@ def stats_of(
         columns, _ = job.run()
         return _told(_document(found.url, parts, columns, notes), None, found.fetched)
     folder = folder_at(out)
+    found.keep_out(folder.url, [])
     with manifest.begin(
-        folder, "stats", as_json(settings), [p.identity() for p in parts], overwrite=overwrite
+        folder,
+        "stats",
+        as_json(settings),
+        [p.identity() for p in parts],
+        overwrite=overwrite,
+        reads=[p.part.url for p in parts],
     ) as run:
         run.also = found.facts
         if not run.done:

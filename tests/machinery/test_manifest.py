@@ -26,7 +26,7 @@ from coyo_tools.machinery.manifest import (
     sha256_of,
 )
 from coyo_tools.machinery.storage import folder_at
-from coyo_tools.words.errors import CorruptFile, FolderBusy, SettingsConflict
+from coyo_tools.words.errors import CorruptFile, FolderBusy, SettingsConflict, SettingsError
 from tests.faults.mounts import mounted, remount
 from tests.servers.s3 import s3_server
 
@@ -227,6 +227,66 @@ def test_overwrite_removes_what_an_unfinished_run_made(tmp_path: Path) -> None:
         raise ZeroDivisionError
     with _begun(tmp_path, rules=2, overwrite=True) as run:
         assert run.folder.names() == [MANIFEST]
+
+
+def test_overwrite_removes_what_an_unfinished_run_may_have_made_below(tmp_path: Path) -> None:
+    makes = {"a.parquet": ["x/a.npy", "a.done"]}
+    with _begun(tmp_path, makes=makes) as run:
+        for name in ("x/a.npy", "x/mine.npy", "y/x/a.npy", "a.done"):
+            run.folder.write_bytes(name, b"data")
+    with _begun(tmp_path, rules=2, overwrite=True) as run:
+        assert run.folder.names() == [MANIFEST]
+        found = (path.relative_to(tmp_path) for path in tmp_path.rglob("*.npy"))
+        assert sorted(map(str, found)) == ["x/mine.npy", "y/x/a.npy"]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("name", ["a.parquet", "labels.parquet", "x/a.npy"])
+def test_what_the_run_reads_is_never_removed(tmp_path: Path, name: str, overwrite: bool) -> None:
+    with _begun(tmp_path, makes={"a.parquet": ["x/a.npy"]}) as run:
+        for each in ("a.parquet", "labels.parquet", "x/a.npy", "x/mine.npy"):
+            run.folder.write_bytes(each, b"data")
+    rest: dict[str, Any] = {"rules": 2, "overwrite": overwrite}
+    reads = [f"{tmp_path}/{name}", f"{tmp_path}/x/mine.npy", "s3://bucket/a.parquet"]
+    sentence = f"holds {name}, which is input of this run; choose a folder beside it with -o"
+    with pytest.raises(SettingsError, match=sentence), _begun(tmp_path, reads=reads, **rest):
+        pass
+    assert (tmp_path / name).read_bytes() == b"data"
+    if overwrite:  # what no run of this folder wrote is in no danger
+        with _begun(tmp_path, reads=reads[1:], **rest):
+            assert (tmp_path / "x" / "mine.npy").read_bytes() == b"data"
+
+
+CHANGED = [INPUTS[0] | {"footer_sha256": "01"}]
+
+
+def test_an_input_of_which_nothing_came_yet_may_change(tmp_path: Path) -> None:
+    makes = {"a.parquet": ["x/a.npy", "a.done"]}
+    with _begun(tmp_path, makes=makes) as run:
+        run.folder.write_bytes("x/a.npy", b"half of it")
+    with _begun(tmp_path, inputs=CHANGED, makes=makes) as run:
+        assert not run.done
+        assert (run.folder.read_json(MANIFEST)["inputs"], run.manifest.inputs) == (CHANGED,) * 2
+        run.folder.write_bytes("a.done", b"data")
+    with pytest.raises(SettingsConflict, match=r"input a\.parquet differs in footer_sha256"):
+        _finished(tmp_path, makes=makes)
+    _finished(tmp_path, inputs=CHANGED, makes=makes)
+    (tmp_path / "a.parquet").unlink()
+    with pytest.raises(SettingsConflict, match=r"input a\.parquet differs in footer_sha256"):
+        _finished(tmp_path, makes=makes)
+
+
+@pytest.mark.parametrize(
+    "other", [{"inputs": CHANGED * 2}, {"inputs": [{"name": "b"}]}, {"rules": 2}, {"makes": {}}]
+)
+def test_that_it_may_change_is_all(tmp_path: Path, other: Mapping[str, Any]) -> None:
+    asked = {"inputs": CHANGED, "makes": {"a.parquet": ["a.parquet"], "b": ["b"]}}
+    with _begun(tmp_path):
+        pass
+    with pytest.raises(SettingsConflict), _begun(tmp_path, **asked | other):
+        pass
+    with _begun(tmp_path, **asked):
+        pass
 
 
 def test_an_overwrite_that_was_interrupted_goes_on_with_overwrite_alone(

@@ -146,6 +146,25 @@ def test_a_broken_shard_stops_the_run_and_the_finished_ones_stay(tmp_path: Path)
     assert not (tmp_path / "out" / "00002.parquet").exists()
 
 
+def test_a_broken_shard_may_be_made_again_and_a_finished_one_not(tmp_path: Path) -> None:
+    shards = write_shards(tmp_path / "shards", 4, 3)
+    coyo_tools.score(shards, tmp_path / "whole", settings())
+    good = (shards / "00002.tar").read_bytes()
+    (shards / "00002.tar").write_bytes(good[: len(good) // 2])
+    with pytest.raises(CorruptFile, match="again, then run the same command: it goes on"):
+        coyo_tools.score(shards, tmp_path / "out", settings(workers=1))
+    (shards / "00002.tar").write_bytes(good)
+    first = write_tar(tmp_path / "other.tar", [sample(n, caption="other") for n in range(3)])
+    kept = (shards / "00000.tar").read_bytes()
+    first.replace(shards / "00000.tar")
+    with pytest.raises(SettingsConflict, match=r"input 00000\.tar differs"):
+        coyo_tools.score(shards, tmp_path / "out", settings())
+    (shards / "00000.tar").write_bytes(kept)
+    result = coyo_tools.score(shards, tmp_path / "out", settings())
+    assert result.rows_now < 12
+    assert fingerprint(tmp_path / "out") == fingerprint(tmp_path / "whole")
+
+
 def test_killed_between_shards_it_computes_only_the_rest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

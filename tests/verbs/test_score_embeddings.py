@@ -16,8 +16,9 @@ import pytest
 import coyo_tools
 from coyo_tools.cli import main
 from coyo_tools.pieces.scores.clip_similarity import declare
+from coyo_tools.stages import embeddings as stage
 from coyo_tools.words.config import ScoreSettings
-from coyo_tools.words.errors import SettingsConflict, SettingsError
+from coyo_tools.words.errors import CorruptFile, SettingsConflict, SettingsError, StorageError
 from coyo_tools.words.progress import Progress
 from tests.pieces.scores.small_clip import KINDS, Made, made_small
 from tests.tars import FIRST_ID, sample, write_tar
@@ -165,6 +166,67 @@ def test_killed_between_shards_it_goes_on_and_gives_the_same(
     assert files(tmp_path / "emb") == files(tmp_path / "whole_emb")
     assert files(tmp_path / "out") == files(tmp_path / "whole")
     assert coyo_tools.score(shards, tmp_path / "out", asked(tmp_path / "emb", clip)).rows_now == 0
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_overwriting_an_interrupted_run_leaves_nothing_of_it(
+    clip: Made, dfn: Made, shards: Path, tmp_path: Path, both: bool
+) -> None:
+    for number in (3, 4):  # of other names than the run that follows has
+        write_tar(shards / f"more-{number}.tar", [sample(20 + number)])
+    broken = write_tar(shards / "z.tar", [sample(99)])
+    broken.write_bytes(broken.read_bytes()[:700])
+    made = (clip, dfn) if both else (clip,)
+    with pytest.raises(CorruptFile):
+        coyo_tools.score(shards, tmp_path / "out", asked(tmp_path / "emb", *made, workers=1))
+    assert len(list((tmp_path / "emb").rglob("*.npy"))) == (16 if both else 8)
+    kept = tmp_path / "emb" / "mine" / "img_emb" / "img_emb_00000.npy"  # a folder of the user's
+    kept.parent.mkdir(parents=True)
+    kept.touch()
+
+    for name in ("more-3.tar", "more-4.tar", "z.tar", "00000.tar"):
+        (shards / name).unlink()
+    coyo_tools.score(shards, tmp_path / "out", asked(tmp_path / "emb", clip), overwrite=True)
+    kept.unlink()
+    coyo_tools.score(shards, tmp_path / "clean", asked(tmp_path / "clean_emb", clip))
+    assert files(tmp_path / "emb") == files(tmp_path / "clean_emb")
+    assert files(tmp_path / "out") == files(tmp_path / "clean")
+
+
+def test_what_an_unfinished_shard_left_is_known_as_the_runs(
+    clip: Made, shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that fails in its first shard has no record of it, but files."""
+
+    def full(*_: Any) -> None:
+        raise StorageError("no space left on the device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stage, "_write_table", full)
+        with pytest.raises(StorageError):
+            coyo_tools.score(shards, tmp_path / "out", asked(tmp_path / "emb", clip))
+    assert (tmp_path / "emb" / "img_emb" / "img_emb_00000.npy").exists()
+    (shards / "00000.tar").unlink()
+    with pytest.raises(SettingsConflict, match="input had 3 files"):
+        coyo_tools.score(shards, tmp_path / "out", asked(tmp_path / "emb", clip))
+    coyo_tools.score(shards, tmp_path / "out", asked(tmp_path / "emb", clip), overwrite=True)
+    arrays = sorted(path.name for path in (tmp_path / "emb").rglob("*.npy"))
+    assert arrays == ["img_emb_00002.npy", "text_emb_00002.npy"]
+
+
+def test_a_broken_shard_may_be_fetched_again_with_embeddings_too(
+    clip: Made, shards: Path, tmp_path: Path
+) -> None:
+    coyo_tools.score(shards, tmp_path / "whole", asked(tmp_path / "whole_emb", clip))
+    good = (shards / "00002.tar").read_bytes()
+    (shards / "00002.tar").write_bytes(good[:-6000])
+    with pytest.raises(CorruptFile):
+        coyo_tools.score(shards, tmp_path / "out", asked(tmp_path / "emb", clip, workers=1))
+    (shards / "00002.tar").write_bytes(good)
+    result = coyo_tools.score(shards, tmp_path / "out", asked(tmp_path / "emb", clip))
+    assert result.rows_now == 4
+    assert files(tmp_path / "emb") == files(tmp_path / "whole_emb")
+    assert files(tmp_path / "out") == files(tmp_path / "whole")
 
 
 def test_embeddings_may_be_added_to_scores_that_are_there(
