@@ -20,6 +20,7 @@ from coyo_tools.stages.score import Unit, stem_of
 from coyo_tools.words.config import ScoreSettings
 
 COMMAND = "score --embeddings"
+_SHORTCUTS = ("resize_on_device", "scaled_decoding")  # said where taken: they move the vectors
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def keeping(
     said = {
         "encoders": {each.name: _files(each, digests) for each in kept},
         "precision": settings.precision,
-    }
+    } | {name: True for name in _SHORTCUTS if getattr(settings, name)}
     place = place_of(settings.embeddings, kept, said)
     with begin(
         folder_at(settings.embeddings),

@@ -214,6 +214,18 @@ def test_what_an_unfinished_shard_left_is_known_as_the_runs(
     assert arrays == ["img_emb_00002.npy", "text_emb_00002.npy"]
 
 
+@pytest.mark.parametrize("shortcut", ["resize_on_device", "scaled_decoding"])
+def test_embeddings_of_two_kinds_are_not_mixed(
+    clip: Made, shards: Path, tmp_path: Path, shortcut: str
+) -> None:
+    coyo_tools.score(shards, tmp_path / "out", asked(tmp_path / "emb", clip))
+    other = asked(tmp_path / "emb", clip, **{shortcut: True})
+    with pytest.raises(SettingsConflict, match=f"{shortcut} was null, is true"):
+        coyo_tools.score(shards, tmp_path / "other", other)
+    coyo_tools.score(shards, tmp_path / "other", other, overwrite=True)
+    assert json.loads((tmp_path / "emb" / "manifest.json").read_text())["settings"][shortcut]
+
+
 def test_a_broken_shard_may_be_fetched_again_with_embeddings_too(
     clip: Made, shards: Path, tmp_path: Path
 ) -> None:
