@@ -29,6 +29,7 @@ from coyo_tools.machinery.storage import (
 from coyo_tools.machinery.traffic import Traffic
 from coyo_tools.machinery.web import Place
 from coyo_tools.pieces import web_folders
+from coyo_tools.pieces.source import tell_apart
 from coyo_tools.words.errors import CorruptFile, SourceError, SourceNotFound
 
 PICTURE_EXTENSIONS = frozenset(
@@ -129,7 +130,7 @@ def find_shards(place: str | os.PathLike[str]) -> Shards | None:
     """The tar shards at a folder or file; None where there is none.
 
     Raises SourceNotFound where nothing is there, SourceError where `coyo download` has not
-    finished the folder.
+    finished the folder, or two of them would have one name.
     """
     url = os.fspath(place).rstrip("/") or "/"
     if is_web(url):
@@ -145,7 +146,9 @@ def find_shards(place: str | os.PathLike[str]) -> Shards | None:
         found = {p: i for p, i in fs.find(path, detail=True).items() if _is_shard(p, path)}
     if not found:
         return None
-    return Shards(url, tuple(_shard(url, path, p, found[p]) for p in sorted(found)), _manifest(url))
+    shards = tuple(_shard(url, path, p, found[p]) for p in sorted(found))
+    tell_apart([shard.name for shard in shards], url)
+    return Shards(url, shards, _manifest(url))
 
 
 def _on_the_web(url: str) -> Shards | None:

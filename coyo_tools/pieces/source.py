@@ -45,6 +45,7 @@ SourceLike: TypeAlias = "str | os.PathLike[str] | Dataset | IterableDataset"
 __all__ = [
     "Binding", "OpenPart", "Part", "Source", "SourceLike",
     "bind", "find", "keep_apart", "open_part", "part_at", "recognise", "refuse_same",
+    "tell_apart",
 ]  # fmt: skip
 _GLOB = frozenset("*?[")
 _STARS_OF_THE_WEB = _GLOB - {"?"}  # behind which signatures come
@@ -260,10 +261,15 @@ def _parts(url: str, found: Mapping[str, Mapping[str, Any]]) -> tuple[Part, ...]
         _part(_with_scheme(url, p), _relative(named[p], common).replace("/", "__"), found[p])
         for p in sorted(found)
     ]
-    name, times = Counter(p.name for p in parts).most_common(1)[0]
-    if times > 1:
-        raise SourceError(f"two of its files would be named {name}", where=url, todo="rename one")
+    tell_apart([part.name for part in parts], url)
     return tuple(parts)
+
+
+def tell_apart(names: Iterable[str], where: str) -> None:
+    """Refuse files of which two would be written under one name. Raises SourceError."""
+    name, times = Counter(names).most_common(1)[0]
+    if times > 1:
+        raise SourceError(f"two of its files would be named {name}", where=where, todo="rename one")
 
 
 def _in_folder(url: str, manifest: Manifest | None, traffic: Traffic) -> tuple[Part, ...]:

@@ -217,6 +217,17 @@ def test_a_complete_folder_is_left_alone(tmp_path: Path) -> None:
     assert again.columns == first.columns
 
 
+def test_shards_of_one_flattened_name_are_refused(tmp_path: Path) -> None:
+    for number, name in enumerate(("a/b.tar", "a__b.tar", "c.tar")):
+        write_tar(tmp_path / "shards" / name, [sample(number)])
+    with pytest.raises(SourceError, match=r"shards: two of its files would be named a__b\.tar; re"):
+        coyo_tools.score(tmp_path / "shards", tmp_path / "out", settings("word_count"))
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "shards" / "a__b.tar").rename(tmp_path / "shards" / "d.tar")
+    result = coyo_tools.score(tmp_path / "shards", tmp_path / "out", settings("word_count"))
+    assert (result.rows, result.units) == (3, 3)
+
+
 def test_other_settings_or_shards_are_refused(tmp_path: Path) -> None:
     shards = write_shards(tmp_path / "shards", 1, 3)
     coyo_tools.score(shards, tmp_path / "out", settings("word_count"))
