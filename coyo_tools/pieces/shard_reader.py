@@ -1,4 +1,4 @@
-"""Tar shards, ours or img2dataset's, read once from front to back.
+"""Tar shards, ours or img2dataset's, read once from front to back, but for their identity.
 
 Members of one sample follow each other and share a key: the name up to the first dot of its
 last part. KEY.jpg is the picture, KEY.txt the caption, KEY.json the row.
@@ -56,7 +56,8 @@ class Shard:
     def identity(self) -> dict[str, Any]:
         """What the manifest records: name, bytes, and a digest of both ends of the file.
 
-        The ends, not the whole: a shard is read once, and a folder of them is large.
+        The ends, not the whole: a folder of shards is large, and each is read once. This is an
+        open of its own, and 128 KiB at most, before a run is begun.
         """
         with open_shard(self) as handle:
             digest = hashlib.sha256(handle.read(_ENDS))

@@ -95,7 +95,8 @@ def census(
     Of each different url the first row counts, and those with the smallest h(id, seed) are asked.
     Run again, it asks the urls that are missing.
 
-    Raises SourceError, SchemaError (no url, or an id twice), SettingsConflict, StorageError.
+    Raises SourceError, SchemaError (no url, or an id twice), SettingsError (an `out` in place of
+    the subset), SettingsConflict, StorageError.
     """
     wanted = wanted or CensusSettings()
     settings = dataclasses.replace(settings or DownloadSettings(), samples_per_shard=ROWS_A_PART)

@@ -98,8 +98,8 @@ def compare(
     and scatter.svg.
     The scores are held in memory (about 20 bytes a value), the source is streamed.
 
-    Raises SettingsError and SchemaError where there is nothing in common, SourceError,
-    SettingsConflict, StorageError.
+    Raises SettingsError and SchemaError where there is nothing in common, SettingsError where `out`
+    lies within a side, SourceError, SettingsConflict, StorageError.
     """
     settings = settings or CompareSettings()
     ours, theirs = find(scores), find(source, schema=settings.schema)

@@ -79,8 +79,9 @@ def download(
     (deadline, tries, User-Agent, limits of hosts) may differ from the run before; `runs.jsonl`
     has those of each run.
 
-    Raises SourceError, SchemaError (no url, or an id twice), SettingsConflict, StorageError; of
-    the engine img2dataset also SettingsError (what it cannot do) and MissingExtra.
+    Raises SourceError, SchemaError (no url, or an id twice), SettingsError (an `out` in place of
+    the subset), SettingsConflict, StorageError; of the engine img2dataset also SettingsError (what
+    it cannot do) and MissingExtra.
     """
     settings = settings or DownloadSettings()
     started = time.monotonic()

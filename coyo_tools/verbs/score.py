@@ -105,10 +105,11 @@ def score(
     input: a folder of tar shards (this tool's or img2dataset's), one .tar, or any SOURCE of
     metadata. out: folder for one parquet a shard: id, key, the columns, error. A picture that
     does not decode is a row with an error class and nulls. Run again, it goes on with the shards
-    that are missing. batch_size and device may move floats in their last digits.
+    that are missing, one that was broken and is mended now among them. batch_size and device may
+    move floats in their last digits.
 
-    Raises SettingsError on a column that cannot be recomputed, MissingExtra, WeightsError,
-    SourceError, SettingsConflict, StorageError.
+    Raises SettingsError on a column that cannot be recomputed or an `out` in place of the input,
+    MissingExtra, WeightsError, SourceError, SettingsConflict, StorageError.
     """
     settings = settings or ScoreSettings()
     started = time.monotonic()

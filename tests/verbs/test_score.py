@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -9,7 +10,10 @@ import signal
 import sys
 import tarfile
 import threading
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import imagehash
 import pyarrow as pa
@@ -243,17 +247,48 @@ def test_other_settings_or_shards_are_refused(tmp_path: Path) -> None:
 def test_each_tar_is_read_once_for_all_columns(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shards = write_shards(tmp_path / "shards", 3, 4)
-    opened = []
-    original = tarfile.open
-    monkeypatch.setattr(tarfile, "open", lambda *a, **k: opened.append(1) or original(*a, **k))
-    decoded = []
+    """By the whole verb, beside 64 KiB at either end, which the manifest knows it by."""
+    from coyo_tools.pieces import shard_reader
     from coyo_tools.stages import score_table as stage
 
-    real = stage.decode
-    monkeypatch.setattr(stage, "decode", lambda *a: decoded.append(1) or real(*a))
-    coyo_tools.score(shards, tmp_path / "out", settings())
-    assert (len(opened), len(decoded)) == (3, 12)
+    shards = write_shards(tmp_path / "shards", 19, 4)
+    large = sample(99, data=picture(99, "BMP", (400, 300)), extension="bmp")
+    write_tar(shards / "00019.tar", [large])
+    paths = [str(path) for path in sorted(shards.iterdir())]
+    opened: Counter[str] = Counter()
+    taken: Counter[str] = Counter()
+    decoded = []
+
+    class Counted(io.BufferedReader):
+        def read(self, size: int | None = -1) -> bytes:
+            data = super().read(size)
+            taken[str(self.name)] += len(data)
+            return data
+
+    real, decode = shard_reader.open_shard, stage.decode
+    monkeypatch.setattr(shard_reader, "open_shard", lambda shard: Counted(real(shard).detach()))
+    monkeypatch.setattr(stage, "decode", lambda *a: decoded.append(1) or decode(*a))
+    with opens(opened):
+        coyo_tools.score(shards, tmp_path / "out", settings())
+    sizes = [os.stat(path).st_size for path in paths]
+    assert max(sizes) > 1 << 18
+    assert [opened[path] for path in paths] == [2] * 20
+    assert [taken[path] for path in paths] == [size + min(size, 1 << 17) for size in sizes]
+    assert len(decoded) == 77
+
+
+@contextlib.contextmanager
+def opens(counts: Counter[str]) -> Iterator[None]:
+    """Count what this process opens, by whatever means, by path."""
+    listening = True
+
+    def hear(event: str, arguments: tuple[Any, ...]) -> None:
+        if listening and event == "open":
+            counts[str(arguments[0])] += 1
+
+    sys.addaudithook(hear)  # which cannot be taken away again
+    yield
+    listening = False
 
 
 def test_pictures_are_not_decoded_for_text_columns(
@@ -287,6 +322,12 @@ def test_shards_and_scores_may_be_remote(tmp_path: Path) -> None:
     assert (result.rows_now, again.rows_now) == (6, 0)
     for name in ("00000.parquet", "00001.parquet", "manifest.json"):
         assert memory.cat_file(f"/remote/scores/{name}") == (tmp_path / "local" / name).read_bytes()
+    before = memory.find("/remote/shards")
+    with pytest.raises(SettingsError, match="lies inside the source memory://remote/shards"):
+        coyo_tools.score(
+            "memory://remote/shards", "memory://remote/shards/", settings(), overwrite=True
+        )
+    assert memory.find("/remote/shards") == before
     memory.rm("/remote", recursive=True)
 
 
