@@ -160,6 +160,7 @@ def _on_the_web(url: str) -> Shards | None:
     found = tuple(
         _shard_on_the_web(url, p, traffic) for p in sorted(listed, key=unquote) if _is_shard(p, url)
     )
+    tell_apart([shard.name for shard in found], url)
     return Shards(url, found) if found else None
 
 
