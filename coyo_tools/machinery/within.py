@@ -24,8 +24,12 @@ def names_within(folder: str, urls: Iterable[str]) -> set[str]:
     parents = {parent: parent.resolve() for parent in {path.parent for path in paths}}
     # Where the path leads, and where it is itself: a link to a file is a file of both places.
     places = {Path(os.path.normpath(parents[path.parent] / path.name)) for path in paths}
-    places |= {path.resolve() for path in paths if path.is_symlink() or path.name == ".."}
+    places |= {path.resolve() for path in paths if path.name == ".." or _is_link(path)}
     return {place.relative_to(root).as_posix() for place in places if place.is_relative_to(root)}
+
+
+def _is_link(path: Path) -> bool:
+    return os.path.islink(path)  # noqa: PTH114  pathlib's raises where a name is too long
 
 
 def _remote(url: str) -> str:
