@@ -136,20 +136,20 @@ def process(data: bytes, settings: DownloadSettings, *, phash: bool = False) -> 
     except Exception as error:  # noqa: BLE001  a hostile picture makes a decoder raise anything
         failure = Failure("corrupt_image", f"{kind}: {_brief(error)}")
         return Spoiled(failure, *(size or (None, None)))
-    return _stored(made, size, settings) if isinstance(made, _Pixels) else made
+    if not isinstance(made, _Pixels):
+        return made
+    stored = encode(made.image, settings.format, settings.quality)
+    return Picture(stored, settings.format, *made.image.size, *size, made.phash)
 
 
-def _stored(
-    made: _Pixels, original: tuple[int, int], settings: DownloadSettings
-) -> Picture | Spoiled:
-    """Encoded, unless the format cannot hold a picture of that size."""
-    width, height = made.image.size
+def _too_large(size: tuple[int, int], settings: DownloadSettings) -> Failure | None:
+    """Why a picture of that size is not made: narrow ones, enlarged, would take gigabytes."""
     longest = _LONGEST_SIDE.get(settings.format)
-    if longest is not None and max(width, height) > longest:
-        message = f"{settings.format} holds at most {longest} px a side"
-        return Spoiled(Failure("too_many_pixels", message), *original)
-    data = encode(made.image, settings.format, settings.quality)
-    return Picture(data, settings.format, width, height, *original, made.phash)
+    if longest is not None and max(size) > longest:
+        return Failure("too_many_pixels", f"{settings.format} holds at most {longest} px a side")
+    if size[0] * size[1] > max(settings.max_pixels, settings.image_size**2):
+        return Failure("too_many_pixels", f"{size[0]} x {size[1]} when resized")
+    return None
 
 
 def _most_scans(size: tuple[int, int]) -> int:
@@ -193,7 +193,7 @@ def _open(data: bytes, kind: str) -> Image.Image:
 
 def _make(
     image: Image.Image, data: bytes, kind: str, settings: DownloadSettings, phash: bool
-) -> Picture | _Pixels:
+) -> Picture | Spoiled | _Pixels:
     original = image.size
     decoder = planes.decoder_for(data, kind, image)
     if kind == "png" and not decoder:  # asked for its orientation, it decodes, and hides damage
@@ -204,6 +204,8 @@ def _make(
     if geometry is None and settings.keep_original_bytes and _may_keep(image, kind, turn):
         digest = _checked(image, data, kind, phash)  # nothing that does not decode is stored
         return Picture(data, EXTENSIONS[kind], *original, *original, digest)
+    if failure := _too_large(geometry.result if geometry else upright, settings):
+        return Spoiled(failure, *original)
     averaged = _averaged(upright, geometry, settings)
     towards = geometry if turn == 1 else None
     is_whole = _decoded_size(original, towards) == (0, 0)
@@ -254,8 +256,7 @@ def _averaged(
         return None
     asked = settings.format == "jpg" and settings.interpolation == "area"
     shrinks = all(a >= b for a, b in zip(upright, geometry.size, strict=True))
-    held = max(geometry.size) <= _LONGEST_SIDE["jpg"]
-    return geometry.size if asked and shrinks and held else None
+    return geometry.size if asked and shrinks else None
 
 
 def _orientation(image: Image.Image) -> int:

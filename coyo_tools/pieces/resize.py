@@ -32,6 +32,11 @@ class Geometry:
     size: tuple[int, int]
     canvas: tuple[int, int] | None = None
 
+    @property
+    def result(self) -> tuple[int, int]:
+        """What comes out, px."""
+        return self.canvas or self.size
+
 
 def plan(width: int, height: int, mode: str, target: int, only_shrink: bool) -> Geometry | None:
     """How a picture of width x height px is resized; None where it stays as it is.
@@ -56,6 +61,8 @@ def resize(image: Image.Image, geometry: Geometry, interpolation: str) -> Image.
     image: RGB, or CMYK standing for RGB and a filler. interpolation: for shrinking; a picture
     is always enlarged by Lanczos.
     """
+    if geometry.canvas is not None and _grows_beyond(image.size, geometry):
+        return _enlarged_crop(image, geometry.size, geometry.canvas)
     scaled = image if image.size == geometry.size else _scale(image, geometry.size, interpolation)
     return scaled if geometry.canvas is None else _on_canvas(scaled, geometry.canvas)
 
@@ -75,11 +82,36 @@ def _scale(image: Image.Image, size: tuple[int, int], interpolation: str) -> Ima
     return _convolve(image, size, "bilinear" if max(factors) < _TRIANGLE_BELOW else "catmull_rom")
 
 
+def _grows_beyond(size: tuple[int, int], geometry: Geometry) -> bool:
+    """Whether a picture is enlarged, to more than what is kept of it."""
+    (a, b), (width, height), (most_w, most_h) = size, geometry.size, geometry.result
+    return a < width and b < height and (width > most_w or height > most_h)
+
+
 def _convolve(image: Image.Image, size: tuple[int, int], filter_name: str) -> Image.Image:
     from PIL import Image
 
     target = Image.new(image.mode, size)
     _resizer().resize_pil(image, target, _options(filter_name))
+    return target
+
+
+def _enlarged_crop(
+    image: Image.Image, size: tuple[int, int], canvas: tuple[int, int]
+) -> Image.Image:
+    """The centre of the picture enlarged to `size`, computed alone: all of a narrow one would
+    take gigabytes."""
+    from cykooz_resizer import CropBox
+    from PIL import Image
+
+    left, top = _corner(size, canvas)
+    (a, b), (width, height) = image.size, size
+    options = _options("lanczos3").copy()
+    options.crop_box = CropBox(
+        -left * a / width, -top * b / height, canvas[0] * a / width, canvas[1] * b / height
+    )
+    target = Image.new(image.mode, canvas)
+    _resizer().resize_pil(image, target, options)
     return target
 
 

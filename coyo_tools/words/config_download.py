@@ -74,7 +74,7 @@ class DownloadSettings:
     )
     max_bytes: int = option(50_000_000, "Largest answer that is read.", minimum=1)
     max_pixels: int = option(
-        100_000_000, "Largest picture that is decoded, from its header.", minimum=1
+        100_000_000, "Largest picture that is decoded, from its header, or enlarged to.", minimum=1
     )
     user_agent: str | None = option(
         None,

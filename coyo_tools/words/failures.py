@@ -77,7 +77,10 @@ FAILURE_CLASSES: tuple[FailureClass, ...] = (
     _resize("not_an_image", "the bytes are no picture: HTML, text, SVG, PDF ..."),
     _resize("unsupported_format", "a picture of a format that is not decoded"),
     _resize("corrupt_image", "a picture that does not decode"),
-    _resize("too_many_pixels", "more pixels than --max-pixels"),
+    _resize(
+        "too_many_pixels",
+        "more pixels than --max-pixels, fetched or enlarged, or than --format holds",
+    ),
     _resize("decoder_crashed", "the decoder took its worker down with it"),
 )
 FAILURES: Mapping[str, FailureClass] = {kind.name: kind for kind in FAILURE_CLASSES}

@@ -200,28 +200,6 @@ def test_a_truncated_picture_is_corrupt(name):
     assert "0x" not in made.failure.message  # nothing that differs from run to run
 
 
-def test_only_the_header_is_read_of_a_picture_with_too_many_pixels():
-    bomb = encoded(Image.new("1", (30_000, 30_000)), "PNG")
-    made = process(bomb, SMALL)
-    assert isinstance(made, Spoiled)
-    assert made.failure.error == "too_many_pixels"
-    assert (made.original_width, made.original_height) == (30_000, 30_000)
-
-
-def test_max_pixels_is_exact():
-    data = encoded(quarters((40, 25)), "PNG")
-    assert isinstance(process(data, DownloadSettings(max_pixels=1000)), Picture)
-    assert isinstance(process(data, DownloadSettings(max_pixels=999)), Spoiled)
-
-
-def test_a_side_the_target_format_cannot_hold_is_named():
-    data = encoded(Image.new("L", (17_000, 2)), "PNG")
-    made = process(data, DownloadSettings(format="webp"))
-    assert isinstance(made, Spoiled)
-    assert made.failure.error == "too_many_pixels"
-    assert isinstance(process(data, DownloadSettings(format="png", quality=1)), Picture)
-
-
 @pytest.mark.parametrize(("kind", "extension"), [("JPEG", "jpg"), ("PNG", "png"), ("WEBP", "webp")])
 def test_original_bytes_are_kept_where_no_resize_is_needed(kind, extension):
     data = encoded(quarters((60, 40)), kind)

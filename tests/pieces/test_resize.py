@@ -131,6 +131,19 @@ def test_shrunk_photographs_are_near_area_averaging():
     assert min(values) >= 36, min(found.items(), key=lambda item: item[1])
 
 
+@pytest.mark.parametrize("size", [(30, 71), (200, 37), (1, 90), (63, 64), (5, 5)])
+def test_a_crop_of_an_enlarged_picture_is_that_of_the_whole(size):
+    pixels = np.random.default_rng(3).integers(0, 256, (*size[::-1], 3), dtype=np.uint8)
+    image = Image.fromarray(pixels)
+    geometry = resize.plan(*size, "center_crop", 64 * 3, only_shrink=False)
+    whole = resize.resize(image, resize.Geometry(geometry.size), "area")
+    left, top = ((a - 192) // 2 for a in geometry.size)
+    expected = whole.crop((left, top, left + 192, top + 192))
+    found = resize.resize(image, geometry, "area")
+    assert found.size == (192, 192)
+    assert np.abs(np.asarray(found, int) - np.asarray(expected, int)).max() <= 2
+
+
 @pytest.mark.parametrize("interpolation", ["area", "nearest", "linear", "cubic", "lanczos"])
 def test_every_interpolation_shrinks_a_flat_picture_to_a_flat_one(interpolation):
     flat = Image.new("RGB", (301, 203), (10, 200, 77))
