@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from coyo_tools.pieces import rows, source
+from coyo_tools.pieces.binding import type_name
 from coyo_tools.words.errors import SchemaError
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class Plan:
     """The input as one run of rows, cut into shards.
 
     columns: shard column to metadata column, see `rows.layout`. schema: of the metadata, by
-    COYO's names; None where there is no part.
+    COYO's names, of types that hold every part's values; None where there is no part.
     """
 
     parts: list[source.OpenPart]
@@ -43,12 +44,13 @@ class Plan:
     def of(found: source.Source, rows_a_shard: int, *, with_phash: bool) -> Plan:
         """Read every part's footer. Raises SourceError, SchemaError."""
         parts = found.open_all()
-        first = parts[0].schema if parts else None
-        names = first.names if first is not None else ["url"]
+        schema = parts[0].schema if parts else None
+        names = schema.names if schema is not None else ["url"]
         columns = rows.layout(names, found.url, with_phash=with_phash)
         for part in parts[1:]:
             _check_same(part, parts[0])
-        return Plan(parts, rows_a_shard, columns, list(_groups(parts)), first)
+            schema = _common(schema, part)
+        return Plan(parts, rows_a_shard, columns, list(_groups(parts)), schema)
 
     @property
     def rows(self) -> int:
@@ -68,6 +70,16 @@ class Plan:
         if group.index == part.row_groups - 1:
             part.close()
         return table
+
+    def read_all(self, at: int) -> pa.Table:
+        """Every column of a row group, as `schema` has it. Raises SchemaError."""
+        import pyarrow as pa
+
+        assert self.schema is not None
+        table = self.read(at, self.schema.names)
+        where = self.parts[self.groups[at].part].part.url
+        arrays = [_cast(table.column(each.name), each, where) for each in self.schema]
+        return pa.table(arrays, schema=self.schema)
 
     def rows_of(self, number: int) -> tuple[int, int]:
         """First row of a shard and the one after its last."""
@@ -106,6 +118,44 @@ def _check_same(part: source.OpenPart, first: source.OpenPart) -> None:
             where=part.part.url,
             todo="make the parts alike, for example with `coyo filter --columns`",
         )
+
+
+def _common(schema: pa.Schema, part: source.OpenPart) -> pa.Schema:
+    """The schema, wide enough for another part too: int32 and int64 become int64."""
+    import pyarrow as pa
+
+    common = []
+    for one in schema:
+        other = part.schema.field(one.name)
+        try:
+            kinds = (one.type, other.type)
+            if any(map(pa.types.is_decimal, kinds)) and any(map(pa.types.is_floating, kinds)):
+                raise pa.ArrowTypeError("neither holds the other's values")
+            both = [pa.schema([each]) for each in (one, other)]
+            common += pa.unify_schemas(both, promote_options="permissive")
+        except (pa.ArrowTypeError, pa.ArrowInvalid) as error:
+            raise SchemaError(
+                f"column {one.name!r} is {type_name(other.type)}, but {type_name(one.type)} in the "
+                "parts before it",
+                where=part.part.url,
+                todo="write the parts anew with one type, or drop the column, for example with "
+                "`coyo filter --columns`",
+            ) from error
+    return pa.schema(common)
+
+
+def _cast(values: pa.ChunkedArray, wanted: pa.Field, where: str) -> pa.ChunkedArray:
+    import pyarrow as pa
+
+    try:
+        return values.cast(wanted.type)
+    except pa.ArrowInvalid as error:
+        raise SchemaError(
+            f"column {wanted.name!r} is {type_name(values.type)} with values that "
+            f"{type_name(wanted.type)}, the common type of all parts, does not hold",
+            where=where,
+            todo="write the parts anew with one type",
+        ) from error
 
 
 class Reader:
@@ -149,10 +199,5 @@ class Reader:
             del self._held[old]
         for number in (at, at + 1):
             if number < len(self._plan.groups) and number not in self._held:
-                self._held[number] = self._pool.submit(self._read, number)
+                self._held[number] = self._pool.submit(self._plan.read_all, number)
         return self._held[at].result()
-
-    def _read(self, at: int) -> pa.Table:
-        schema = self._plan.schema
-        assert schema is not None
-        return self._plan.read(at, schema.names).cast(schema)

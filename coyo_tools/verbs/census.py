@@ -162,14 +162,12 @@ def _asked(plan: Plan, chosen: np.ndarray[Any, Any]) -> pa.Table:
     import numpy as np
     import pyarrow as pa
 
-    assert plan.schema is not None
     tables: list[pa.Table] = []
     for at, group in enumerate(plan.groups):
         first, end = np.searchsorted(chosen, [group.first_row, group.first_row + group.rows])
         if first == end:
             continue
-        whole = plan.read(at, plan.schema.names).cast(plan.schema)
-        shaped = rows.to_shard_columns(whole, plan.columns, group.first_row)
+        shaped = rows.to_shard_columns(plan.read_all(at), plan.columns, group.first_row)
         tables.append(shaped.take(pa.array(chosen[first:end] - group.first_row)))
     for part in plan.parts:
         part.close()

@@ -89,6 +89,17 @@ def test_what_it_says_is_what_a_download_comes_to(server, tmp_path):
     assert not list((tmp_path / "c").glob("*.tar"))
 
 
+def test_parts_may_differ_in_types(server, tmp_path):
+    table = coyo_table(server.urls(9))
+    first, second = table.slice(0, 4), table.slice(4)
+    (tmp_path / "in").mkdir()
+    pq.write_table(first.append_column("x", pa.array([1] * 4)), tmp_path / "in/a.parquet")
+    pq.write_table(second.append_column("x", pa.array([4.5] * 5)), tmp_path / "in/b.parquet")
+    found = census(tmp_path / "in", tmp_path / "c", CensusSettings(urls=9), settings())
+    assert sum(found.figures.outcomes.values()) == 9
+    assert sorted(asked(tmp_path / "c").column("x").to_pylist()) == [1.0] * 4 + [4.5] * 5
+
+
 def test_a_census_lies_in_an_object_store_too(server, tmp_path, monkeypatch):
     write_parts(tmp_path / "in", coyo_table(server.urls(100)), parts=1)
     wanted = CensusSettings(urls=60)
