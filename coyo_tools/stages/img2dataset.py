@@ -67,24 +67,26 @@ class Img2dataset:
         opened = [OpenShard(u, self.out, with_phash=False, careful=None) for u in batch]
         try:
             with tempfile.TemporaryDirectory(dir=self.scratch) as name:
-                found = self._ask(opened, Path(name))
+                tally = Tally()
+                found = self._ask(opened, Path(name), tally)
                 while opened:
                     shard = opened[0]
-                    stats = self._pack(shard, found.get(shard.unit.number))
+                    stats = self._pack(shard, found.get(shard.unit.number), tally)
                     opened.pop(0)
-                    emit(_news(stats))
+                    if (news := tally.take()) is not None:
+                        emit(news)
                     yield shard.unit, stats
         finally:
             for shard in opened:
                 shard.writer.abort()
 
-    def _ask(self, opened: Sequence[OpenShard], folder: Path) -> dict[int, Path]:
+    def _ask(self, opened: Sequence[OpenShard], folder: Path, tally: Tally) -> dict[int, Path]:
         """Have the rows fetched; gives the file of each shard."""
         import pyarrow.parquet as pq
 
         rows, out = folder / "rows", folder / "out"
         rows.mkdir()
-        asked = [shard for shard in opened if self._write_rows(shard, rows)]
+        asked = [shard for shard in opened if self._write_rows(shard, rows, tally)]
         if not asked:
             return {}
         run_child(arguments(self.settings, str(rows), str(out), self.processes), folder / "log")
@@ -95,7 +97,7 @@ class Img2dataset:
                 found[int(numbers[0].as_py())] = path
         return found
 
-    def _write_rows(self, shard: OpenShard, folder: Path) -> bool:
+    def _write_rows(self, shard: OpenShard, folder: Path, tally: Tally) -> bool:
         """Write the rows to fetch; False where there are none. What is no url is not handed over:
         the other side would open file: and ftp: too."""
         import pyarrow as pa
@@ -107,7 +109,7 @@ class Img2dataset:
         for row in shard.fetch:
             sound = parse_url(shard.rows.urls[row])
             if isinstance(sound, Failure):
-                shard.add(row, Outcome(sound))
+                _add(shard, row, Outcome(sound), tally)
             else:
                 wanted.append(row)
         if wanted:
@@ -122,7 +124,7 @@ class Img2dataset:
         shard.fetch[:] = wanted
         return bool(wanted)
 
-    def _pack(self, shard: OpenShard, path: Path | None) -> dict[str, Any]:
+    def _pack(self, shard: OpenShard, path: Path | None, tally: Tally) -> dict[str, Any]:
         import pyarrow.parquet as pq
 
         left = dict.fromkeys(shard.fetch)
@@ -131,21 +133,23 @@ class Img2dataset:
                 for piece in file.iter_batches(100):
                     for row in piece.to_pylist():
                         del left[row[ROW]]
-                        shard.add(row[ROW], self._outcome(row))
+                        _add(shard, row[ROW], self._outcome(row), tally)
         for row in left:
-            shard.add(row, Outcome(Failure("internal", "img2dataset left the row out")))
-        self._copy(shard)
+            _add(shard, row, Outcome(Failure("internal", "img2dataset left the row out")), tally)
+        self._copy(shard, tally)
         return publish(shard, self.out, self.scratch)
 
     def _outcome(self, row: Mapping[str, Any]) -> Outcome:
         if row["status"] != "success":
             return Outcome(failure_of(row))
+        picture = row[self.settings.format]
         return Outcome(
-            None, self.settings.format, row[self.settings.format], row["width"], row["height"],
+            None, self.settings.format, picture, row["width"], row["height"],
             row["original_width"], row["original_height"], row["sha256"],
+            fetched_bytes=len(picture),  # how long the body was it does not tell
         )  # fmt: skip
 
-    def _copy(self, shard: OpenShard) -> None:
+    def _copy(self, shard: OpenShard, tally: Tally) -> None:
         """Rows whose url an earlier shard has."""
         size = self.settings.samples_per_shard
         by_shard: dict[int, dict[int, int]] = {}
@@ -155,16 +159,14 @@ class Img2dataset:
             for row, (url, outcome) in outcomes_of(self.out, number, wanted).items():
                 if url != shard.rows.urls[row]:
                     outcome = Outcome(Failure("internal", "another url has the same hash"))
-                shard.add(row, outcome)
+                _add(shard, row, outcome, tally)
 
 
-def _news(stats: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What is told of a finished shard."""
-    tally = Tally()
-    tally.add(stats["successes"], None, 0)
-    for error, count in stats["errors"].items():
-        tally.add(count, error, 0)
-    return tally.take()
+def _add(shard: OpenShard, row: int, outcome: Outcome, tally: Tally) -> None:
+    """Write a row and those that follow it, and count them."""
+    rows = shard.add(row, outcome)
+    error = outcome.failure.error if outcome.failure else None
+    tally.add(rows, error, outcome.fetched_bytes)
 
 
 def run_child(asked: Mapping[str, Any], log: Path) -> None:

@@ -133,8 +133,15 @@ def _worth_retrying(there: Mapping[int, Mapping[str, Any]]) -> dict[int, int]:
     return {
         number: int(stats.get("attempts", 1)) + 1
         for number, stats in there.items()
-        if any(FAILURES[error].retry for error in stats["errors"] if error in FAILURES)
+        if _kept(stats) < stats["count"]
     }
+
+
+def _kept(stats: Mapping[str, Any]) -> int:
+    """Rows of a shard that are not worth another try."""
+    errors: Mapping[str, int] = stats["errors"]
+    worth_it = sum(n for error, n in errors.items() if error in FAILURES and FAILURES[error].retry)
+    return int(stats["count"]) - worth_it
 
 
 def _reopen(run: Run) -> None:
@@ -158,7 +165,9 @@ def _make(
     if not todo:
         return
     repeats = repeats_of(plan, progress)
-    told = Told("download", plan.rows_in(todo), progress)
+    kept = sum(_kept(there[number]) for number in again)
+    told = Told("download", plan.rows_in(todo), progress, there=kept)
+    told.tell()  # rates and time left are reckoned from here
     with tempfile.TemporaryDirectory(prefix="coyo-download-") as scratch:
         work, processes = _work(settings, folder.url, scratch, todo, blocked)
         units = _units(plan, todo, again, repeats)

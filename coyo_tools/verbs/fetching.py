@@ -49,10 +49,11 @@ def block_list(
 
 
 class Told:
-    """Adds up what the workers tell (see `Tally.take`), and passes it on. total: rows to come."""
+    """Adds up what the workers tell (see `Tally.take`), and passes it on. total: rows to come.
+    there: those of them that need not be fetched, and count for no rate."""
 
-    def __init__(self, verb: str, total: int, listener: Listener) -> None:
-        self._verb, self._total = verb, total
+    def __init__(self, verb: str, total: int, listener: Listener, there: int = 0) -> None:
+        self._verb, self._total, self._there = verb, total, there
         self._sum = {"rows": 0, "successes": 0, "bytes": 0}
         self._errors: Counter[str] = Counter()
         self._hosts: dict[str, tuple[int, float]] = {}
@@ -74,7 +75,7 @@ class Told:
     def tell(self) -> None:
         """Pass on where things stand."""
         # A worker that died has told of rows that are fetched again.
-        self._send(min(self._sum["rows"], self._total - 1))
+        self._send(min(self._there + self._sum["rows"], self._total - 1))
 
     def end(self) -> None:
         """All is done."""

@@ -20,6 +20,7 @@ from coyo_tools.verbs.download import download
 from coyo_tools.words.config import DownloadSettings
 from coyo_tools.words.errors import SettingsError
 from coyo_tools.words.failures import FAILURES
+from coyo_tools.words.progress import Progress
 from tests.engines import LINES
 from tests.hostile.answers import body
 from tests.servers.pictures import PictureServer, picture
@@ -95,7 +96,14 @@ def test_missing_shards_are_made_and_retry_failed_fetches_what_is_worth_it(tmp_p
         (tmp_path / "out/manifest.json").write_text(json.dumps(manifest | {"complete": False}))
         moods["well"] = True
         server.hits.clear()
-        result = download(tmp_path / "in", tmp_path / "out", settings(), retry_failed=True)
+        steps: list[Progress] = []
+        result = download(
+            tmp_path / "in", tmp_path / "out", settings(), retry_failed=True, progress=steps.append
+        )
+    told = [step for step in steps if step.total is not None]
+    assert (told[0].done, told[-1].done) == (19, 40)
+    assert told[-1].counts["rows"] == told[-1].counts["successes"] == 21
+    assert told[-1].counts["bytes"] > 21 * 500
     assert (result.successes, result.attempts) == (40, 2)
     assert set(server.hits) == {"/3"} | {f"/{n}" for n in range(20, 40)}
     assert {p.name: p.read_bytes() for p in (tmp_path / "out").glob("00001.*")} == before
