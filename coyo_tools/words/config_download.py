@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from coyo_tools.words.errors import SettingsError
 from coyo_tools.words.options import check_ranges, documented, option, schema_option
 
+_QUALITY, _EFFORT = 95, 6  # defaults of JPEG and WebP, and of PNG
+
 
 def _check_header(flag: str, text: str | None) -> None:
     """Raise SettingsError where a text cannot be part of a request's header."""
@@ -19,13 +21,19 @@ def _check_server(text: str) -> None:
     """Raise SettingsError where a text is no address, with or without a port."""
     import ipaddress
 
-    bare, colon, port = text.rpartition(":")
-    spelled = [text] if not colon or not port.isdigit() else [text, bare.strip("[]")]
-    for each in spelled:
-        with contextlib.suppress(ValueError):
-            ipaddress.ip_address(each)
+    with contextlib.suppress(ValueError):
+        ipaddress.ip_address(text)
+        return
+    address, _, port = text.rpartition(":")
+    with contextlib.suppress(ValueError):
+        if address.startswith("[") and address.endswith("]"):
+            ipaddress.IPv6Address(address[1:-1])
+        else:
+            ipaddress.IPv4Address(address)
+        if port.isascii() and port.isdigit() and 0 < int(port) < 65536:
             return
-    raise SettingsError(f"{text!r} is no address or ADDRESS:PORT", where="--name-server")
+    what = f"{text!r} is no address or ADDRESS:PORT, with a port from 1 to 65535"
+    raise SettingsError(what, where="--name-server")
 
 
 @documented
@@ -52,7 +60,10 @@ class DownloadSettings:
     )
     format: str = option("jpg", "Format of the stored pictures.", choices=("jpg", "png", "webp"))
     quality: int = option(
-        95, "JPEG and WebP quality; for PNG the effort, 0 to 9.", minimum=0, maximum=100
+        _QUALITY,
+        "JPEG and WebP quality; for PNG the effort, 0 to 9, by default 6.",
+        minimum=0,
+        maximum=100,
     )
     keep_original_bytes: bool = option(
         False, "Store the fetched bytes untouched where no resize is needed."
@@ -133,7 +144,7 @@ class DownloadSettings:
     engine: str = option(
         "coyo",
         "What fetches and resizes: this tool, or img2dataset (extra [img2dataset]) in processes of "
-        "its own; it honours no opt-out and checks no address.",
+        "its own; it checks no address.",
         choices=("coyo", "img2dataset"),
     )
     name_servers: tuple[str, ...] = option(
@@ -152,7 +163,10 @@ class DownloadSettings:
         for each in self.name_servers:
             _check_server(each)
         if self.format == "png" and self.quality > 9:
-            object.__setattr__(self, "quality", 6)
+            if self.quality != _QUALITY:
+                what = f"{self.quality} is above 9, the largest effort of PNG"
+                raise SettingsError(what, where="--quality")
+            object.__setattr__(self, "quality", _EFFORT)
 
 
 @documented

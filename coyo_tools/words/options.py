@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -96,6 +97,8 @@ def _check_value(flag: str, value: Any, spec: Option) -> None:
         return
     if value != value:
         raise SettingsError("is not a number", where=flag)
+    if math.isinf(value):
+        raise SettingsError(f"{value} is no finite number", where=flag)
     if spec.minimum is not None and value < spec.minimum:
         raise SettingsError(f"{value} is below {spec.minimum:g}, the smallest allowed", where=flag)
     if spec.maximum is not None and value > spec.maximum:

@@ -185,7 +185,13 @@ def test_name_servers_are_addresses_with_or_without_a_port(given):
     assert DownloadSettings(name_servers=(given,)).name_servers == (given,)
 
 
-@pytest.mark.parametrize("given", ["dns.example", "9.9.9.9:x", "", "9.9.9:53"])
+@pytest.mark.parametrize(
+    "given",
+    [
+        *("dns.example", "9.9.9.9:x", "", "9.9.9:53", "9.9.9.9:0", "9.9.9.9:65536", "9.9.9.9:"),
+        *("[2620:fe::fe]:0", "[9.9.9.9]:53", "1:2:3:4:5:6:7:8:53", "9.9.9.9:²"),
+    ],
+)
 def test_what_is_no_name_server_is_refused(given):
     with pytest.raises(SettingsError, match="--name-server"):
         DownloadSettings(name_servers=(given,))

@@ -58,6 +58,7 @@ def test_the_options_in_their_order() -> None:
         ({"size_px": 10}, "--size-px: 10 is above 9, the largest allowed"),
         ({"wait_s": 0.4}, "--wait: 0.4 is below 0.5, the smallest allowed"),
         ({"wait_s": math.nan}, "--wait: is not a number"),
+        ({"wait_s": math.inf}, "--wait: inf is no finite number"),
         ({"kind": "c"}, "--kind: 'c' is none of a, b"),
         ({"processes": 0}, "--processes: 0 is below 1, the smallest allowed"),
     ],
@@ -117,6 +118,13 @@ def test_every_bound_and_choice_is_enforced(kind: Any, name: str) -> None:
     for value in outside:
         with pytest.raises(SettingsError):
             _made(kind, **{name: value})
+
+
+def test_png_has_an_effort_for_a_quality() -> None:
+    assert config.DownloadSettings(format="png").quality == 6
+    assert config.DownloadSettings(format="png", quality=9).quality == 9
+    with pytest.raises(SettingsError, match="--quality: 50 is above 9, the largest effort of PNG"):
+        config.DownloadSettings(format="png", quality=50)
 
 
 def test_score_wants_a_column() -> None:
