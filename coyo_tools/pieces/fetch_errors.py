@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import zlib
 
 import aiohttp
@@ -14,6 +15,8 @@ from coyo_tools.words.failures import Failure
 def classify(error: Exception) -> Failure:
     """The failure class of what a request raised. Texts do not differ from run to run."""
     match error:
+        case OSError(errno=errno.EMFILE | errno.ENFILE):
+            return Failure("internal", "too many open files")  # here, whatever host was asked
         case aiohttp.ClientConnectorCertificateError():
             return Failure("tls", "certificate refused")
         case aiohttp.ClientSSLError() | aiohttp.ServerFingerprintMismatch():
@@ -46,8 +49,6 @@ def classify(error: Exception) -> Failure:
 
 
 def _reason(error: OSError) -> str:
-    import errno
-
     if isinstance(error, ConnectionResetError):
         return "reset"  # also where asyncio noticed it, and there is no number
     names = {

@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from coyo_tools.machinery import open_files
 from coyo_tools.machinery.storage import folder_at
 from coyo_tools.pieces import shards
 from coyo_tools.pieces.blocklist import BlockList
@@ -66,6 +67,7 @@ class Download:
         self, units: Iterator[ShardUnit], emit: Emit
     ) -> Iterator[tuple[ShardUnit, dict[str, Any]]]:
         """Yield each shard's unit with its stats, as they are finished."""
+        open_files.allow(self.settings.connections + open_files.BESIDE)
         results: queue.SimpleQueue[Any] = queue.SimpleQueue()
         line = _Line(self, units, emit, results.put)
         with warnings.catch_warnings():

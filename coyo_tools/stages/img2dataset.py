@@ -18,6 +18,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from coyo_tools.machinery import open_files
 from coyo_tools.pieces.img2dataset import ROW, SHARD, arguments, failure_of
 from coyo_tools.pieces.rows import Outcome
 from coyo_tools.pieces.tally import Tally
@@ -57,6 +58,7 @@ class Img2dataset:
         self, units: Iterator[ShardUnit], emit: Callable[[Any], None]
     ) -> Iterator[tuple[ShardUnit, dict[str, Any]]]:
         """Yield each shard's unit with its stats, as they are finished."""
+        open_files.allow(self.settings.connections + open_files.BESIDE)  # its processes inherit it
         while batch := list(islice(units, SHARDS_A_PROCESS * self.processes)):
             batch.sort(key=lambda unit: unit.number)  # an earlier one has what a later one repeats
             yield from self._make(batch, emit)

@@ -24,7 +24,7 @@ from coyo_tools.pieces.hosts import host_of
 from coyo_tools.pieces.shard_plan import Plan, as_stream
 from coyo_tools.stages.download import Download
 from coyo_tools.stages.open_shard import ShardUnit
-from coyo_tools.verbs.fetching import Told, block_list, repeats_of, versions
+from coyo_tools.verbs.fetching import Told, block_list, check_connections, repeats_of, versions
 from coyo_tools.words.config import CensusSettings, DownloadSettings, as_json
 from coyo_tools.words.errors import SourceError
 from coyo_tools.words.progress import Listener, silent
@@ -96,10 +96,11 @@ def census(
     Run again, it asks the urls that are missing.
 
     Raises SourceError, SchemaError (no url, or an id twice), SettingsError (an `out` in place of
-    the subset), SettingsConflict, StorageError.
+    the subset, more connections than open files are allowed), SettingsConflict, StorageError.
     """
     wanted = wanted or CensusSettings()
     settings = dataclasses.replace(settings or DownloadSettings(), samples_per_shard=ROWS_A_PART)
+    check_connections(settings)
     blocked, inputs = block_list(settings)
     found = sources.find(subset, schema=settings.schema)
     plan = Plan.of(found, ROWS_A_PART, with_phash=settings.verify_phash)

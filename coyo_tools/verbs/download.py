@@ -20,7 +20,7 @@ from coyo_tools.pieces.shard_plan import Plan, Reader
 from coyo_tools.stages.download import Download
 from coyo_tools.stages.img2dataset import Img2dataset
 from coyo_tools.stages.open_shard import ShardUnit
-from coyo_tools.verbs.fetching import Told, block_list, repeats_of, versions
+from coyo_tools.verbs.fetching import Told, block_list, check_connections, repeats_of, versions
 from coyo_tools.verbs.placeholders import mark
 from coyo_tools.words.config import DownloadSettings, as_json
 from coyo_tools.words.failures import FAILURES
@@ -80,13 +80,14 @@ def download(
     has those of each run.
 
     Raises SourceError, SchemaError (no url, or an id twice), SettingsError (an `out` in place of
-    the subset), SettingsConflict, StorageError; of the engine img2dataset also SettingsError (what
-    it cannot do) and MissingExtra.
+    the subset, more connections than open files are allowed), SettingsConflict, StorageError; of
+    the engine img2dataset also SettingsError (what it cannot do) and MissingExtra.
     """
     settings = settings or DownloadSettings()
     started = time.monotonic()
     if settings.engine == "img2dataset":
         img2dataset.check(settings)
+    check_connections(settings)
     blocked, inputs = block_list(settings)
     found = source.find(subset, schema=settings.schema)
     folder = folder_at(out)

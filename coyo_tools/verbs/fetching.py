@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from coyo_tools.machinery import open_files
 from coyo_tools.machinery.manifest import tool_versions
 from coyo_tools.pieces import blocklist
 from coyo_tools.pieces.shard_plan import Plan
 from coyo_tools.pieces.small_files import read_bytes
 from coyo_tools.words.config import DownloadSettings
-from coyo_tools.words.errors import SchemaError, SourceError
+from coyo_tools.words.errors import SchemaError, SettingsError, SourceError
 from coyo_tools.words.progress import Listener, Progress
 
 if TYPE_CHECKING:
@@ -28,6 +29,18 @@ def versions(engine: str = "coyo") -> dict[str, str]:
     """For the manifest: this tool's, and those of the packages that make pictures."""
     makers = ("av", "simplejpeg", "cykooz-resizer") if engine == "coyo" else (engine,)
     return tool_versions(*makers)
+
+
+def check_connections(settings: DownloadSettings) -> None:
+    """Raise SettingsError where a process may not have so many connections open."""
+    most = open_files.most()
+    if most is not None and settings.connections + open_files.BESIDE > most:
+        raise SettingsError(
+            f"{settings.connections:,} connections and {open_files.BESIDE} other files are more "
+            f"than the {most:,} files that a process may have open here",
+            where="--connections",
+            todo="lower it, or raise `ulimit -Hn`",
+        )
 
 
 def block_list(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import os
+import resource
 import socket
 
 import pytest
@@ -265,3 +267,17 @@ async def test_kept_connections_that_the_server_gave_up_cost_no_picture():
             at_once = [fetcher.fetch(f"{server.base_url}/slow") for _ in range(6)]
             assert all(isinstance(a, Fetched) for a in await asyncio.gather(*at_once))
             assert await fetcher.fetch(f"{server.base_url}/fine") == Fetched(b"picture")
+
+
+async def test_a_socket_that_this_machine_does_not_give_is_no_fault_of_the_host(server):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    async with Fetcher(settings()) as fetcher:
+        free = os.dup(0)
+        os.close(free)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+        try:
+            refused = await fetcher.fetch(f"{server.base_url}/fine")
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert refused == Refused(Failure("internal", "too many open files"))
+        assert await fetcher.fetch(f"{server.base_url}/fine") == Fetched(b"picture")
