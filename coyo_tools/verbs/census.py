@@ -24,7 +24,14 @@ from coyo_tools.pieces.hosts import host_of
 from coyo_tools.pieces.shard_plan import Plan, as_stream
 from coyo_tools.stages.download import Download
 from coyo_tools.stages.open_shard import ShardUnit
-from coyo_tools.verbs.fetching import Told, block_list, check_connections, repeats_of, versions
+from coyo_tools.verbs.fetching import (
+    Told,
+    block_list,
+    check_connections,
+    reopen,
+    repeats_of,
+    versions,
+)
 from coyo_tools.words.config import CensusSettings, DownloadSettings, as_json
 from coyo_tools.words.errors import SourceError
 from coyo_tools.words.progress import Listener, silent
@@ -121,6 +128,8 @@ def census(
         overwrite=overwrite,
         reads=reads,
     ) as run:
+        if run.done and len(shards.finished(folder)) < _parts_of(run.manifest.files):
+            reopen(run)  # a part is not as long as it was
         if not run.done:
             again, _ = repeats_of(plan, progress)
             asked = _asked(plan, drawn(plan, again, wanted))
@@ -135,6 +144,10 @@ def census(
             names = [n(i) for i in numbers for n in (shards.parquet_name, shards.stats_name)]
             run.finish(_counts(result), [CENSUS, *names], _digest(asked))
         return result
+
+
+def _parts_of(files: Sequence[str]) -> int:
+    return sum(name.endswith(".parquet") for name in files)
 
 
 def drawn(plan: Plan, again: np.ndarray[Any, Any], wanted: CensusSettings) -> np.ndarray[Any, Any]:

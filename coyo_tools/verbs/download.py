@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from coyo_tools.machinery import engine
-from coyo_tools.machinery.manifest import MANIFEST, Run, begin, digest_of_ids
+from coyo_tools.machinery.manifest import Manifest, Run, begin, digest_of_ids
 from coyo_tools.machinery.sorted_runs import Spill
 from coyo_tools.machinery.storage import Folder, folder_at
 from coyo_tools.pieces import blocklist, img2dataset, placeholders, shards, source
@@ -20,7 +20,14 @@ from coyo_tools.pieces.shard_plan import Plan, Reader
 from coyo_tools.stages.download import Download
 from coyo_tools.stages.img2dataset import Img2dataset
 from coyo_tools.stages.open_shard import ShardUnit
-from coyo_tools.verbs.fetching import Told, block_list, check_connections, repeats_of, versions
+from coyo_tools.verbs.fetching import (
+    Told,
+    block_list,
+    check_connections,
+    reopen,
+    repeats_of,
+    versions,
+)
 from coyo_tools.verbs.placeholders import mark
 from coyo_tools.words.config import DownloadSettings, as_json
 from coyo_tools.words.failures import FAILURES
@@ -28,6 +35,8 @@ from coyo_tools.words.progress import Listener, silent
 
 if TYPE_CHECKING:
     import numpy as np
+
+_TARS, _TABLES = (".tar",), (".parquet", ".pq")
 
 
 @dataclass(frozen=True)
@@ -38,7 +47,8 @@ class DownloadResult:
     by class, most frequent first. bytes: of all tars. attempts: 1, and one more for each
     `retry_failed` that rewrote a shard. seconds: of this call. drift, placeholders: with
     `verify_phash`, pictures by what became of them, and those that many urls share: rows,
-    pictures, and the hosts and hashes with most of them.
+    pictures, and the hosts and hashes with most of them. table_bytes: of the files beside the tars
+    that hold rows; None in a folder of an earlier version.
     """
 
     out: str
@@ -53,6 +63,7 @@ class DownloadResult:
     digest: str | None
     drift: Mapping[str, int] | None = None
     placeholders: Mapping[str, Any] | None = None
+    table_bytes: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
@@ -110,14 +121,16 @@ def download(
         run.also = lambda: {"settings": {n: v for n, v in every.items() if n not in wanted}}
         if overwrite:
             _forget_rewritten(folder)
+        if run.done and not _is_whole(folder, run.manifest):
+            reopen(run)
         if run.done and not retry_failed:
             return _result(folder, run.manifest.result, run.manifest.digest, started)
         shards.recover(folder)
         there = shards.finished(folder)
         again = _worth_retrying(there) if retry_failed else {}
         if run.done and again:
-            _reopen(run)
-        if not run.done or again:
+            reopen(run)
+        if not run.done:
             _make(plan, settings, folder, there, again, blocked, progress)
             _finish(run, folder, plan, marks=settings.verify_phash)
         return _result(folder, run.manifest.result, run.manifest.digest, started)
@@ -127,6 +140,20 @@ def _forget_rewritten(folder: Folder) -> None:
     for name in folder.names():
         if name.endswith(shards.NEXT) or name == placeholders.NAME:
             folder.delete(name)
+
+
+def _is_whole(folder: Folder, found: Manifest) -> bool:
+    """Whether a complete folder's files are as long as they were: by one listing, as shards may be
+    many and far away."""
+    said = found.result
+    tars, tables = (_bytes_of(folder, found.files, each) for each in (_TARS, _TABLES))
+    return bool(tars == said["bytes"] and tables == said.get("table_bytes", tables))
+
+
+def _bytes_of(folder: Folder, names: Sequence[str], endings: tuple[str, ...]) -> int:
+    """Of those of these files whose names end so, together."""
+    sizes = folder.sizes()
+    return sum(sizes.get(name, 0) for name in names if name.endswith(endings))
 
 
 def _worth_retrying(there: Mapping[int, Mapping[str, Any]]) -> dict[int, int]:
@@ -143,12 +170,6 @@ def _kept(stats: Mapping[str, Any]) -> int:
     errors: Mapping[str, int] = stats["errors"]
     worth_it = sum(n for error, n in errors.items() if error in FAILURES and FAILURES[error].retry)
     return int(stats["count"]) - worth_it
-
-
-def _reopen(run: Run) -> None:
-    """The result is about to change: until then the folder is not complete."""
-    run.manifest = dataclasses.replace(run.manifest, complete=False, files=(), digest=None)
-    run.folder.write_json(MANIFEST, run.manifest.to_json())
 
 
 def _make(
@@ -231,7 +252,8 @@ def _finish(run: Run, folder: Folder, plan: Plan, *, marks: bool) -> None:
     ]
     marked = mark(folder, sorted(stats)) if marks else {}
     files += [placeholders.NAME] if marks else []
-    run.finish(_sum(stats, plan) | marked, files, _digest(folder, sorted(stats)))
+    tables = {"table_bytes": _bytes_of(folder, files, _TABLES)}
+    run.finish(_sum(stats, plan) | marked | tables, files, _digest(folder, sorted(stats)))
 
 
 def _sum(stats: Mapping[int, Mapping[str, Any]], plan: Plan) -> dict[str, Any]:

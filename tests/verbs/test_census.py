@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
 import time
@@ -98,6 +99,15 @@ def test_parts_may_differ_in_types(server, tmp_path):
     found = census(tmp_path / "in", tmp_path / "c", CensusSettings(urls=9), settings())
     assert sum(found.figures.outcomes.values()) == 9
     assert sorted(asked(tmp_path / "c").column("x").to_pylist()) == [1.0] * 4 + [4.5] * 5
+
+
+def test_a_part_that_was_cut_is_asked_again(server, tmp_path):
+    write_parts(tmp_path / "in", coyo_table(server.urls(9)), parts=1)
+    found = census(tmp_path / "in", tmp_path / "c", None, settings())
+    os.truncate(tmp_path / "c/00000.parquet", 100)
+    again = census(tmp_path / "in", tmp_path / "c", None, settings())
+    assert again.figures.outcomes == found.figures.outcomes
+    assert len(asked(tmp_path / "c")) == 9
 
 
 def test_a_census_lies_in_an_object_store_too(server, tmp_path, monkeypatch):
