@@ -139,6 +139,13 @@ def _drift(result: DownloadResult) -> Iterator[str]:
     if hosts := result.placeholders["hosts"]:
         named = ", ".join(f"{each['host']} {show.count(each['rows'])}" for each in hosts[:5])
         yield f"placeholders, listed in placeholders.pq: most on {named}"
+    shared = result.placeholders.get("undecided", {"rows": 0})
+    if shared["rows"]:
+        yield (
+            f"{show.count(shared['rows'])} rows without a published hash (image_phash) show "
+            f"pictures that 3 rows or more share, {show.count(shared['pictures'])} in all: which "
+            "are placeholders is not to be told without one; the largest are in manifest.json"
+        )
 
 
 def _share(count: int, rows: int) -> str:

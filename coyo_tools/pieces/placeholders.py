@@ -8,6 +8,9 @@ is that far from all that counted before it, so that nothing depends on who fetc
 Equal bytes (sha256) have equal hashes, so that looking at hashes finds them too. One picture that
 a site shows at several addresses under its own published hash does not count: its rows are `same`.
 Nor does one that took the place of one other at several addresses: the published hashes are near.
+
+Without a published hash nothing tells a placeholder from a logo or a photograph that many sites
+show. Such rows prove nothing; those whose picture other such rows show too are counted.
 """
 
 from __future__ import annotations
@@ -72,6 +75,11 @@ def now_of(table: pa.Table) -> np.ndarray[Any, Any]:
 def may_be(table: pa.Table) -> np.ndarray[Any, Any]:
     """Rows, bool, whose picture is known not to be the published one."""
     return _where(table, (DRIFTED, REPLACED))
+
+
+def may_not_be_told(table: pa.Table) -> np.ndarray[Any, Any]:
+    """Rows, bool, with a picture and no published hash to set it against."""
+    return _where(table, (None,))
 
 
 def is_marked(table: pa.Table, found: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

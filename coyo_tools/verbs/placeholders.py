@@ -27,11 +27,14 @@ def mark(folder: Folder, numbers: Sequence[int]) -> dict[str, Any]:
     """Write `placeholders.pq` of the shards with these numbers.
 
     Gives, for the manifest, `drift` (pictures by kind, every row in one of them) and
-    `placeholders` (rows, pictures, and the hosts and hashes with most of them). Memory: the hashes
+    `placeholders` (rows, pictures, and the hosts and hashes with most of them; `undecided`: the
+    same of pictures that several rows without a published hash share). Memory: the hashes
     that several rows share; the shards' tables are read three times, one at a time.
     """
-    drift, suspects = _suspects(folder, numbers)
-    found = _proven(folder, numbers, suspects)
+    with tempfile.TemporaryDirectory(prefix="coyo-placeholders-") as scratch:
+        drift, known, unknown = _hashes(folder, numbers, Path(scratch))
+        found = _proven(folder, numbers, _suspects(known))
+        undecided = _undecided(unknown, found)
     rows, pictures, hosts = _write(folder, numbers, found)
     for old, count in rows.items():
         drift[old] -= count
@@ -43,13 +46,17 @@ def mark(folder: Folder, numbers: Sequence[int]) -> dict[str, Any]:
             "pictures": len(pictures),
             "hosts": _most(hosts, "host"),
             "largest": _most(pictures, "image_phash_now"),
+            "undecided": undecided,
         },
     }
 
 
 def _most(counts: Counter[str], name: str) -> list[dict[str, Any]]:
-    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:_NAMED]
-    return [{name: value, "rows": rows} for value, rows in ranked]
+    return [{name: value, "rows": rows} for value, rows in _ranked(counts)]
+
+
+def _ranked(counts: Counter[str]) -> list[tuple[str, int]]:
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:_NAMED]
 
 
 def _tables(folder: Folder, numbers: Sequence[int]) -> Iterator[pa.Table]:
@@ -67,21 +74,58 @@ def _tables(folder: Folder, numbers: Sequence[int]) -> Iterator[pa.Table]:
         yield table
 
 
-def _suspects(folder: Folder, numbers: Sequence[int]) -> tuple[Counter[str], np.ndarray[Any, Any]]:
-    """Pictures by drift, and the hashes, ascending, that `LEAST` rows or more share."""
+def _hashes(
+    folder: Folder, numbers: Sequence[int], scratch: Path
+) -> tuple[Counter[str], Spill, Spill]:
+    """Pictures by drift, and the hashes of those that are not the published ones, and of those
+    without a published hash."""
     import numpy as np
 
     drift: Counter[str] = Counter()
-    suspects = []
-    with tempfile.TemporaryDirectory(prefix="coyo-placeholders-") as scratch:
-        spill = Spill(Path(scratch))
-        for table in _tables(folder, numbers):
-            drift += _drift(table)
-            spill.add(placeholders.now_of(table)[placeholders.may_be(table)].view(np.int64))
-        for pieces in merged(spill.runs()):
-            values, counts = np.unique(np.concatenate(pieces), return_counts=True)
-            suspects.append(values[counts >= LEAST])
-    return drift, np.concatenate([np.empty(0, np.int64), *suspects]).view(np.uint64)
+    known, unknown = (_spill(scratch / name) for name in ("known", "unknown"))
+    for table in _tables(folder, numbers):
+        drift += _drift(table)
+        now = placeholders.now_of(table).view(np.int64)
+        known.add(now[placeholders.may_be(table)])
+        unknown.add(now[placeholders.may_not_be_told(table)])
+    return drift, known, unknown
+
+
+def _spill(folder: Path) -> Spill:
+    folder.mkdir()
+    return Spill(folder)
+
+
+def _shared(spill: Spill) -> Iterator[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]:
+    """Hashes that `LEAST` rows or more share, uint64, and by how many; some at a time."""
+    import numpy as np
+
+    for pieces in merged(spill.runs()):
+        values, counts = np.unique(np.concatenate(pieces), return_counts=True)
+        yield values[counts >= LEAST].view(np.uint64), counts[counts >= LEAST]
+
+
+def _suspects(known: Spill) -> np.ndarray[Any, Any]:
+    """Every hash that `LEAST` rows share."""
+    import numpy as np
+
+    return np.concatenate([np.empty(0, np.uint64), *(values for values, _ in _shared(known))])
+
+
+def _undecided(unknown: Spill, found: np.ndarray[Any, Any]) -> dict[str, Any]:
+    """What rows without a published hash share, placeholders that others prove apart."""
+    import numpy as np
+
+    rows = pictures = 0
+    largest: Counter[str] = Counter()
+    for values, counts in _shared(unknown):
+        left = ~np.isin(values, found)
+        values, counts = values[left], counts[left]
+        rows, pictures = rows + int(counts.sum()), pictures + len(values)
+        for at in np.argsort(-counts, kind="stable")[:_NAMED].tolist():
+            largest[f"{values[at]:016x}"] = int(counts[at])
+        largest = Counter(dict(_ranked(largest)))
+    return {"rows": rows, "pictures": pictures, "largest": _most(largest, "image_phash_now")}
 
 
 def _drift(table: pa.Table) -> Counter[str]:

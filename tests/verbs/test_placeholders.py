@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 
 import imagehash
 import pyarrow.parquet as pq
+from click.testing import CliRunner
 from PIL import Image
 
+from coyo_tools.cli.download import command
 from coyo_tools.pieces.source import find
 from coyo_tools.verbs.census import census
 from coyo_tools.verbs.download import download
@@ -72,6 +75,7 @@ def test_placeholders_are_named_beside_the_shards(tmp_path):
         "pictures": 1,
         "hosts": [{"host": host, "rows": len(marked)}],
         "largest": [{"image_phash_now": phash_of(GONE), "rows": len(marked)}],
+        "undecided": {"rows": 0, "pictures": 0, "largest": []},
     }
     manifest = json.loads((tmp_path / "out1/manifest.json").read_text())
     assert manifest["result"]["placeholders"] == found[0].placeholders
@@ -113,3 +117,42 @@ def test_fewer_than_three_urls_are_replaced_and_no_more(tmp_path):
     assert found.drift["replaced"] == 2
     assert found.placeholders["rows"] == 0
     assert pq.read_table(tmp_path / "out/placeholders.pq").num_rows == 0
+
+
+def test_without_published_hashes_shared_pictures_are_counted_and_none_is_marked(tmp_path):
+    with serve() as server:
+        table = metadata(server).drop_columns(["image_phash"])
+        write_parts(tmp_path / "in", table, parts=1)
+        arguments = ["in", "-o", "out", "--verify-phash", "--allow-private-addresses"]
+        with contextlib.chdir(tmp_path):
+            said = CliRunner().invoke(command, [*arguments, "--samples-per-shard", "10"])
+            told = json.loads(CliRunner().invoke(command, [*arguments, "--samples-per-shard", "10",
+                                                           "--json"]).stdout)  # fmt: skip
+    assert told["drift"] == {
+        "same": 0, "drifted": 0, "replaced": 0, "unknown": ROWS, "placeholder": 0,
+    }  # fmt: skip
+    assert told["placeholders"] == {
+        "rows": 0, "pictures": 0, "hosts": [], "largest": [],
+        "undecided": {
+            "rows": 13, "pictures": 1,
+            "largest": [{"image_phash_now": phash_of(GONE), "rows": 13}],
+        },
+    }  # fmt: skip
+    line = (
+        "13 rows without a published hash (image_phash) show pictures that 3 rows or more share, 1"
+    )
+    assert line in said.stdout
+    assert pq.read_table(tmp_path / "out/placeholders.pq").num_rows == 0
+
+
+def test_rows_without_a_published_hash_that_others_prove_are_no_longer_undecided(tmp_path):
+    with serve() as server:
+        table = metadata(server)
+        hashes = table.column("image_phash").to_pylist()
+        for row in (1, 4, 7, 13):
+            hashes[row] = None
+        at = table.column_names.index("image_phash")
+        write_parts(tmp_path / "in", table.set_column(at, "image_phash", [hashes]), parts=1)
+        found = download(tmp_path / "in", tmp_path / "out", settings(verify_phash=True))
+    assert (found.placeholders["rows"], found.drift["unknown"]) == (12, 0)
+    assert found.placeholders["undecided"]["rows"] == 0
