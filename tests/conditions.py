@@ -218,3 +218,44 @@ def combined(inner):
 
 
 conditions = st.recursive(comparison() | textual() | others(), combined, max_leaves=4)
+
+
+def _huge(text: str) -> Sql:
+    return Sql("int", text, f"CAST({text} AS HUGEINT)")
+
+
+def _calculated_on(inner):
+    """Integers, in duckdb as HUGEINTs, whose division by 0 is told to give null as ours does."""
+
+    def pair(operator: str):
+        return st.tuples(inner, inner).map(
+            lambda ab: Sql(
+                "int", f"({ab[0].ours} {operator} {ab[1].ours})",
+                f"({ab[0].duck} {operator} {of_none(operator, ab[1].duck)})",
+            )
+        )  # fmt: skip
+
+    def of_none(operator: str, divisor: str) -> str:
+        return f"nullif({divisor}, 0)" if operator in ("//", "%") else divisor
+
+    def call(name: str, *more: str):
+        return inner.map(
+            lambda a: Sql("int", f"{name}({', '.join([a.ours, *more])})",
+                          f"{name}({', '.join([a.duck, *more])})")
+        )  # fmt: skip
+
+    chosen = st.tuples(inner, inner).map(
+        lambda ab: Sql("int", f"CASE WHEN n > 1 THEN {ab[0].ours} ELSE {ab[1].ours} END",
+                       f"CASE WHEN n > 1 THEN {ab[0].duck} ELSE {ab[1].duck} END")
+    )  # fmt: skip
+    calls = call("-") | call("abs") | call("coalesce", "7") | call("greatest", "-3")
+    return pair("+") | pair("-") | pair("*") | pair("//") | pair("%") | calls | chosen
+
+
+sums = st.recursive(
+    st.sampled_from(["n", "id", "3", "-4", "100", "2199023255553", "9223372036854775807"]).map(
+        _huge
+    ),
+    _calculated_on,
+    max_leaves=6,
+)

@@ -100,8 +100,8 @@ def _necessary(node: Any, types: dict[str, pl.DataType]) -> Iterator[_Bound]:
     if isinstance(node, exp.Paren):
         yield from _necessary(node.this, types)
     elif isinstance(node, exp.And):
-        yield from _necessary(node.this, types)
-        yield from _necessary(node.expression, types)
+        for item in node.flatten(unnest=False):
+            yield from _necessary(item, types)
     elif isinstance(node, exp.Between):
         yield from _comparison(node.this, ">=", node.args["low"], types)
         yield from _comparison(node.this, "<=", node.args["high"], types)

@@ -14,6 +14,7 @@ from coyo_tools.pieces.sql_terms import (
     common,
     compare,
     condition,
+    integer,
     is_whole,
     null,
 )
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
 
 
 def arithmetic(operator: str, a: Term, b: Term) -> Term:
-    """+ - * / // %. Integers exactly, in 128 bits; float32 stays float32. Raises Mismatch."""
+    """+ - * / // %. Integers exactly, in 128 bits; float32 stays float32.
+
+    Raises Mismatch, also of integers whose result may need more bits.
+    """
     kind = common([a, b])
     if kind not in (*NUMBERS, "null"):
         raise Mismatch(f"{WORDS[kind]} cannot be calculated with")
@@ -32,13 +36,19 @@ def arithmetic(operator: str, a: Term, b: Term) -> Term:
     if operator == "/" and kind == "int":
         kind = "f64"
     if kind == "int":
-        return Term("int", _integers(operator, a.expr_as("int"), b.expr_as("int")))
+        result = _integers(operator, a.expr_as("int"), b.expr_as("int"))
+        return integer(result, _reach(operator, a.reach, b.reach))
     x, y = a.expr_as(kind), b.expr_as(kind)
     if operator == "//":
         raise Mismatch("// is for integers")
     results = {"+": lambda: x + y, "-": lambda: x - y, "*": lambda: x * y, "/": lambda: x / y,
                "%": lambda: _float_remainder(x, y)}  # fmt: skip
     return Term(kind, results[operator]().fill_nan(None))
+
+
+def _reach(operator: str, a: int, b: int) -> int:
+    """How far from 0 the result may be, of integers that are at most so far from it."""
+    return {"+": a + b, "-": a + b, "*": a * b, "//": a, "%": min(a, b)}[operator]
 
 
 def _integers(operator: str, a: pl.Expr, b: pl.Expr) -> pl.Expr:
@@ -70,7 +80,7 @@ def negative(a: Term) -> Term:
     if a.kind == "null":
         return a
     if a.kind == "int":
-        return Term("int", pl.lit(0, dtype=pl.Int128) - a.expr_as("int"))
+        return integer(pl.lit(0, dtype=pl.Int128) - a.expr_as("int"), a.reach)
     _need_number(a)
     return Term(a.kind, -a.expr_as(a.kind))
 
@@ -85,7 +95,14 @@ def absolute(a: Term) -> Term:
         return a
     _need_number(a)
     expr = a.expr_as(a.kind)
-    return Term(a.kind, (expr.cast(pl.Int128) if a.kind == "int" else expr).abs())
+    return _of(a.kind, (expr.cast(pl.Int128) if a.kind == "int" else expr).abs(), [a])
+
+
+def _of(kind: str, expr: pl.Expr, several: Sequence[Term]) -> Term:
+    """A term that has the value of one of these; of integers, no further from 0 than they are."""
+    if kind != "int":
+        return Term(kind, expr)
+    return Term(kind, expr, most=max(t.reach for t in several))
 
 
 def _need_number(*several: Term) -> None:
@@ -127,7 +144,7 @@ def case(branches: Sequence[tuple[Term, Term]], default: Term) -> Term:
     result = default.expr_as(kind)
     for when, value in reversed(branches):
         result = pl.when(condition(when)).then(value.expr_as(kind)).otherwise(result)
-    return Term(kind, result)
+    return _of(kind, result, [*[value for _, value in branches], default])
 
 
 def coalesce(several: Sequence[Term]) -> Term:
@@ -135,7 +152,7 @@ def coalesce(several: Sequence[Term]) -> Term:
     import polars as pl
 
     kind = common(several)
-    return Term(kind, pl.coalesce([t.expr_as(kind) for t in several]))
+    return _of(kind, pl.coalesce([t.expr_as(kind) for t in several]), several)
 
 
 def greatest(several: Sequence[Term]) -> Term:
@@ -144,7 +161,7 @@ def greatest(several: Sequence[Term]) -> Term:
 
     _need_number(*several)
     kind = common(several)
-    return Term(kind, pl.max_horizontal([t.expr_as(kind) for t in several]))
+    return _of(kind, pl.max_horizontal([t.expr_as(kind) for t in several]), several)
 
 
 def least(several: Sequence[Term]) -> Term:
@@ -153,13 +170,13 @@ def least(several: Sequence[Term]) -> Term:
 
     _need_number(*several)
     kind = common(several)
-    return Term(kind, pl.min_horizontal([t.expr_as(kind) for t in several]))
+    return _of(kind, pl.min_horizontal([t.expr_as(kind) for t in several]), several)
 
 
 def null_if(a: Term, b: Term) -> Term:
     """Null where a = b, else a."""
     kind = common([a, b]) if a.kind == "number" else a.kind
-    return case([(compare("=", a, b), null())], Term(kind, a.expr_as(kind)))
+    return case([(compare("=", a, b), null())], _of(kind, a.expr_as(kind), [a]))
 
 
 def joined(a: Term, b: Term) -> Term:

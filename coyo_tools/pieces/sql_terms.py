@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -27,7 +27,8 @@ WORDS = {
     "null": "NULL",
     "other": "a column of another type",
 }
-_LIMIT = 2**126  # beyond it, polars' 128-bit integers end
+_LIMIT = 2**127  # where polars' 128-bit integers end
+_LONGEST = 999_999  # the largest power of ten that a Decimal calculates with
 
 
 class Mismatch(Exception):
@@ -38,12 +39,14 @@ class Mismatch(Exception):
 class Term:
     """One value of a row. kind: see above, or `number` for a literal that has not met a column.
 
-    value: of a literal: Decimal, str, bool or None. expr: of everything else.
+    value: of a literal: Decimal, str, bool or None. expr: of everything else. most: of an integer,
+    how far from 0 it may be.
     """
 
     kind: str
     expr: pl.Expr | None = None
     value: Decimal | str | bool | None = None
+    most: int = 2**63
 
     @property
     def is_literal(self) -> bool:
@@ -81,6 +84,13 @@ class Term:
         assert isinstance(self.value, Decimal)
         return self.value
 
+    @property
+    def reach(self) -> int:
+        """How far from 0 an integer may be, a literal's own distance."""
+        if self.is_literal:
+            return abs(int(self.number)) if self.kind == "number" else 0
+        return self.most
+
 
 def _dtype(kind: str) -> Any:
     import polars as pl
@@ -92,7 +102,7 @@ def _dtype(kind: str) -> Any:
 def _number_literal(value: Decimal, kind: str) -> pl.Expr:
     import polars as pl
 
-    if kind == "int" and is_whole(value) and abs(value) < _LIMIT:
+    if kind == "int" and is_whole(value) and value.copy_abs() < _LIMIT:
         return _integer(value)
     if kind == "f32":
         return pl.lit(float(value), dtype=pl.Float32)
@@ -135,7 +145,8 @@ def column(
     if dtype == pl.String:
         return Term("text", expr)
     if dtype.is_integer():
-        return Term("int", expr.cast(pl.Int128) if dtype == pl.UInt64 else expr)
+        expr = expr.cast(pl.Int128) if dtype == pl.UInt64 else expr
+        return Term("int", expr, most=_furthest(dtype))
     if dtype.is_float():
         kind = "f64" if dtype == pl.Float64 else "f32"
         expr = expr if dtype in (pl.Float64, pl.Float32) else expr.cast(pl.Float32)
@@ -145,9 +156,28 @@ def column(
     return Term("other", expr)
 
 
+def _furthest(dtype: pl.DataType) -> int:
+    """How far from 0 an integer of this type may be: of Int32 2 ** 31, of UInt64 2 ** 64."""
+    bits = int(str(dtype).lstrip("UInt"))
+    return int(2 ** (bits if dtype.is_unsigned_integer() else bits - 1))
+
+
 def number(text: str) -> Term:
-    """A number as it is written. Infinity and NaN have no literal."""
-    return Term("number", value=Decimal(text))
+    """A number as it is written. Infinity and NaN have no literal. Raises Mismatch."""
+    try:
+        value = Decimal(text)
+    except InvalidOperation:  # more digits in the exponent than it has room for
+        value = Decimal("inf")
+    if not value.is_finite() or abs(value.adjusted()) > _LONGEST:
+        raise Mismatch("the exponent is out of range")
+    return Term("number", value=value)
+
+
+def integer(expr: pl.Expr, most: int) -> Term:
+    """An integer that is at most so far from 0. Raises Mismatch where 128 bits may not hold it."""
+    if most >= _LIMIT:
+        raise Mismatch("more than 128 bits may be needed (CAST one side AS DOUBLE)")
+    return Term("int", expr, most=most)
 
 
 def text(value: str) -> Term:
@@ -180,6 +210,15 @@ def both(a: Term, b: Term) -> Term:
 def either(a: Term, b: Term) -> Term:
     """OR, three-valued."""
     return Term("bool", condition(a) | condition(b))
+
+
+def balanced(join: Callable[[Term, Term], Term], several: Sequence[Term]) -> Term:
+    """Neighbours joined, then these, and so on: of thousands an expression that is not deep."""
+    left = list(several)
+    while len(left) > 1:
+        odd = left[len(left) // 2 * 2 :]
+        left = [join(a, b) for a, b in zip(left[::2], left[1::2], strict=False)] + odd
+    return left[0]
 
 
 def inverted(a: Term) -> Term:
@@ -249,7 +288,7 @@ def _compare_integer(operator: str, a: pl.Expr, bound: Decimal) -> pl.Expr:
     """An integer with a number as it is written, exactly: never by way of a float."""
     import polars as pl
 
-    beyond = abs(bound) >= _LIMIT
+    beyond = bound.copy_abs() > _LIMIT - 1
     if beyond or (operator in ("=", "<>") and not is_whole(bound)):
         # The answer is the same for every integer.
         constant = operator == "<>" or (operator in ("<", "<=") and bound > 0)
@@ -286,10 +325,7 @@ def one_of(a: Term, items: Sequence[Term]) -> Term:
     """IN: true where equal to one, null where not and one is null."""
     if len(items) > 16 and all(i.is_literal for i in items):
         return _one_of_many(a, items)
-    found = compare("=", a, items[0])
-    for item in items[1:]:
-        found = either(found, compare("=", a, item))
-    return found
+    return balanced(either, [compare("=", a, item) for item in items])
 
 
 def _one_of_many(a: Term, items: Sequence[Term]) -> Term:
@@ -297,12 +333,13 @@ def _one_of_many(a: Term, items: Sequence[Term]) -> Term:
     import polars as pl
 
     kind = a.kind if a.kind in ("text", *NUMBERS) else common([a, *items])
-    values = [i for i in items if i.kind != "null"]
+    values, dtype = [i for i in items if i.kind != "null"], _dtype(kind)
     if kind == "int":
         values = [i for i in values if i.kind != "number" or is_whole(i.number)]
-        values = [i for i in values if i.kind != "number" or abs(i.number) < 2**63]
-    listed = pl.concat([pl.select(i.expr_as(kind)).to_series() for i in values] or [])
-    found = a.expr_as(kind).is_in(listed.implode())
+        values = [i for i in values if i.kind != "number" or i.number.copy_abs() < _LIMIT]
+        dtype = pl.Int128 if any(i.reach >= 2**63 for i in values) else dtype
+    each = [pl.select(i.expr_as(kind).cast(dtype)).to_series() for i in values]
+    found = a.expr_as(kind).is_in(pl.concat([pl.Series(dtype=dtype), *each]).implode())
     if len(values) < len(items) and any(i.kind == "null" for i in items):
         found = pl.when(found).then(True).otherwise(None)
     return Term("bool", found)

@@ -10,9 +10,9 @@ for text this one is not the slower.
 Meaning: SQL's three-valued logic. A NaN counts as null, so no comparison with either is true, not
 even under NOT; IS NULL finds both, isnan() only NaN. A number is compared in the column's own type:
 0.3 with a float32 column means float32(0.3), and an integer column is compared exactly
-(`num_faces < 0.5` keeps 0). Integer arithmetic is exact, in 128 bits; `/` gives a fraction, and
-infinities as floats do; `//` and `%` cut toward zero and give null for a zero divisor. length()
-counts characters.
+(`num_faces < 0.5` keeps 0). Integer arithmetic is exact, in 128 bits, and refused where these may
+not be enough; `/` gives a fraction, and infinities as floats do; `//` and `%` cut toward zero and
+give null for a zero divisor. length() counts characters.
 """
 
 from __future__ import annotations
@@ -55,9 +55,7 @@ def compile_where(sql: str, schema: Mapping[str, pl.DataType]) -> Condition:
     """Translate a condition over columns of these types. Raises RuleError, a sentence."""
     import polars as pl
 
-    tree = parse(sql)
-    translate = _Translator(sql, schema)
-    term = translate(tree)
+    term, columns = _translated(sql, schema)
     if term.kind not in ("bool", "null"):
         raise RuleError(
             "is not a condition: it gives a value that is neither true nor false",
@@ -65,11 +63,10 @@ def compile_where(sql: str, schema: Mapping[str, pl.DataType]) -> Condition:
             todo="compare it with something",
         )
     expr = term.expr_as("bool")
-    if not translate.columns and schema:  # an answer for every row, not one for all of them
-        name = next(iter(schema))
-        translate.columns[name] = None
-        expr = pl.when(pl.col(name).is_null()).then(expr).otherwise(expr)
-    return Condition(sql, tuple(translate.columns), expr)
+    if not columns and schema:  # an answer for every row, not one for all of them
+        columns = (next(iter(schema)),)
+        expr = pl.when(pl.col(columns[0]).is_null()).then(expr).otherwise(expr)
+    return Condition(sql, columns, expr)
 
 
 def compile_number(sql: str, schema: Mapping[str, pl.DataType]) -> tuple[Term, tuple[str, ...]]:
@@ -77,15 +74,29 @@ def compile_number(sql: str, schema: Mapping[str, pl.DataType]) -> tuple[Term, t
 
     Raises RuleError, a sentence.
     """
-    translate = _Translator(sql, schema)
-    term = translate(parse(sql))
-    if term.kind not in terms.NUMBERS or not translate.columns:
+    term, columns = _translated(sql, schema)
+    if term.kind not in terms.NUMBERS or not columns:
         raise RuleError("gives no number of a row", where=_where(sql))
+    return term, columns
+
+
+def _translated(sql: str, schema: Mapping[str, pl.DataType]) -> tuple[Term, tuple[str, ...]]:
+    """The term that it is, and the columns that it reads."""
+    translate = _Translator(sql, schema)
+    try:
+        term = translate(parse(sql))
+    except RecursionError as error:
+        raise _too_deep(sql) from error
     return term, tuple(translate.columns)
 
 
+def _too_deep(sql: str) -> RuleError:
+    todo = "write fewer brackets within each other, or shorter sums"
+    return RuleError("is nested too deeply", where=_where(sql), todo=todo)
+
+
 def _where(sql: str) -> str:
-    return f"--where {sql!r}"
+    return f"--where {sql if len(sql) <= 300 else sql[:297] + '...'!r}"
 
 
 def parse(sql: str) -> exp.Expression:
@@ -100,6 +111,8 @@ def parse(sql: str) -> exp.Expression:
         statements = sqlglot.parse(_PREFIX + sql, dialect="duckdb")
     except ParseError as error:
         raise _syntax_error(sql, error.errors[0] if error.errors else {}) from error
+    except RecursionError as error:
+        raise _too_deep(sql) from error
     except TokenError as error:
         raise RuleError(
             "does not end: a quote or comment is left open", where=_where(sql)
@@ -108,8 +121,7 @@ def parse(sql: str) -> exp.Expression:
     parts = {key for key, value in select.args.items() if value} if select is not None else set()
     if not isinstance(select, exp.Select) or not parts <= {"expressions", "from_", "from", "where"}:
         raise RuleError("is more than one condition", where=_where(sql), todo="give one condition")
-    tree = select.args["where"].this
-    assert isinstance(tree, exp.Expression)
+    tree: exp.Expression = select.args["where"].this
     return tree
 
 
@@ -210,6 +222,11 @@ def _binary(operate: Callable[[Term, Term], Term]) -> Handler:
     return lambda to, node: operate(to(node.this), to(node.expression))
 
 
+def _chained(operate: Callable[[Term, Term], Term]) -> Handler:
+    """Of a chain such as a OR b OR c all at once: it may have thousands."""
+    return lambda to, node: terms.balanced(operate, [*map(to, node.flatten(unnest=False))])
+
+
 def _unary(operate: Callable[[Term], Term]) -> Handler:
     return lambda to, node: operate(to(node.this))
 
@@ -223,6 +240,8 @@ def _arithmetic(operator: str) -> Handler:
 
 
 def _listed(to: _Translator, node: exp.In) -> Term:
+    if not node.expressions:
+        raise terms.Mismatch("nothing is listed")
     return terms.one_of(to(node.this), [to(item) for item in node.expressions])
 
 
@@ -302,10 +321,10 @@ def _round(to: _Translator, node: exp.Round) -> Term:
 
 
 def _substring(to: _Translator, node: exp.Substring) -> Term:
-    length = node.args.get("length")
-    return functions.substring(
-        to(node.this), to(node.args["start"]), to(length) if length is not None else None
-    )
+    start, length = node.args.get("start"), node.args.get("length")
+    if start is None:
+        raise terms.Mismatch("substring() takes the character to start from")
+    return functions.substring(to(node.this), to(start), to(length) if length is not None else None)
 
 
 def _cast(to: _Translator, node: exp.Cast) -> Term:
@@ -342,15 +361,15 @@ def _handlers() -> Mapping[type, tuple[Handler, frozenset[str]]]:
         exp.Paren: (lambda to, node: to(node.this), one),
         exp.Neg: (_negative, one),
         exp.Not: (_unary(terms.inverted), one),
-        exp.And: (_binary(terms.both), two),
-        exp.Or: (_binary(terms.either), two),
+        exp.And: (_chained(terms.both), two),
+        exp.Or: (_chained(terms.either), two),
         **{node: (_compared(sign), two) for node, sign in signs().items()},
         exp.NullSafeEQ: (_binary(terms.same), two),
         exp.NullSafeNEQ: (_binary(lambda a, b: terms.inverted(terms.same(a, b))), two),
         **{node: (_arithmetic(sign), two) for node, sign in operators.items()},
         exp.Div: (_arithmetic("/"), two | {"typed", "safe"}),
         exp.Pow: (_binary(functions.power), two),
-        exp.DPipe: (_binary(functions.joined), two | {"safe"}),
+        exp.DPipe: (_chained(functions.joined), two | {"safe"}),
         exp.In: (_listed, several),
         exp.Between: (_between, frozenset({"this", "low", "high"})),
         exp.Is: (_is, two),

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coyo_tools.pieces.where import compile_where, names_in
+from coyo_tools.pieces.where import compile_number, compile_where, names_in
 from coyo_tools.words.errors import RuleError
-from tests.conditions import conditions, odd_columns
+from tests.conditions import conditions, odd_columns, sums
 from tests.duck import duck_of
 from tests.metadata import INF, NAN
 
@@ -37,6 +37,19 @@ def test_every_row_agrees_with_duckdb(duck, condition):
     )
 
 
+@settings(max_examples=300, deadline=None)
+@given(number=sums)
+def test_integers_are_as_exact_as_duckdbs(duck, number):
+    """duckdb refuses what 128 bits cannot hold when it meets it; here it is refused beforehand."""
+    try:
+        term, _ = compile_number(number.ours, FRAME.schema)
+    except RuleError:
+        return
+    expected = duck.ask(f"SELECT {number.duck} FROM rows ORDER BY row")
+    ours = FRAME.select(term.expr.cast(pl.String).alias("r"))["r"].to_list()
+    assert ours == [None if value is None else str(value) for (value,) in expected], number
+
+
 def kept(sql: str, **columns) -> list:
     """The values of the first column that the condition keeps."""
     frame = pl.DataFrame(columns)
@@ -60,6 +73,54 @@ def test_integers_are_never_compared_through_floats():
     assert kept("i < 1e300 AND i > -1e300", i=big) == big
     assert kept("n < 0.5", n=[0, 1]) == [0]
     assert kept("n >= -0.5", n=[-1, 0]) == [0]
+
+
+def test_integers_that_128_bits_may_not_hold_are_refused():
+    narrow = {name: pl.Series([2**31 - 1], dtype=pl.Int32) for name in "abcd"}
+    most = (2**31 - 1) ** 4
+    assert kept(f"a * b * c * d = {most}", **narrow) == [2**31 - 1]
+    for sql in (
+        "i * i * i > 3",
+        "i * i + i * i + i > 0",
+        "-i * i // 1 * i > 3",
+        "coalesce(i, 0) * greatest(i, 1) * i = 0",
+        "i * 170141183460469231731687 > 1",
+    ):
+        with pytest.raises(RuleError, match=r"more than 128 bits may be needed \(CAST one side"):
+            kept(sql, i=[1])
+    assert kept("CAST(i AS DOUBLE) * i * i > 3", i=[1, 2]) == [2]
+    assert kept("i * i * i % 7 > 3", i=pl.Series([1, 2, 5], dtype=pl.Int32)) == [5]
+    assert kept("u + 1 = 18446744073709551616", u=pl.Series([2**64 - 1], dtype=pl.UInt64)) != []
+    assert kept("i * i > 85070591730234615865843651857942052863", i=[-(2**63), 3]) == [-(2**63)]
+    assert kept("i < 170141183460469231731687303715884105727.5", i=[3]) == [3]
+    assert kept("i < 170141183460469231731687303715884105728", i=[3]) == [3]
+
+
+def test_long_lists_are_as_exact_as_short_ones():
+    many = ", ".join(str(n) for n in range(20))
+    low = -(2**63)
+    assert kept(f"i IN ({low}, {many})", i=[low, 3, 30]) == [low, 3]
+    assert kept(f"i * 4 IN ({2**64}, {many})", i=[2**62, 30]) == [2**62]
+    assert kept("i IN (" + ", ".join(f"{n}.5" for n in range(20)) + ")", i=[1, 2]) == []
+    assert kept("i IN (" + ", ".join(["NULL"] * 20) + ")", i=[1, 2]) == []
+
+
+@pytest.mark.parametrize("joint", ["OR", "AND"])
+def test_a_list_of_thousands_of_conditions_is_no_deep_one(joint):
+    sign = "=" if joint == "OR" else "<>"
+    sql = f" {joint} ".join(f"i {sign} {number}" for number in range(3000))
+    assert kept(sql, i=[2999, 3000]) == [2999 if joint == "OR" else 3000]
+    assert names_in(sql) == ("i",)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    ["(" * 300 + "i = 1" + ")" * 300, "NOT " * 300 + "i = 1", " + ".join(["i"] * 2000) + " > 3"],
+)  # fmt: skip
+def test_what_is_too_deep_is_one_sentence(sql):
+    with pytest.raises(RuleError, match="is nested too deeply") as caught:
+        kept(sql, i=[1])
+    assert len(str(caught.value)) < 500
 
 
 def test_nan_is_not_true_and_not_false():
@@ -113,6 +174,10 @@ SCHEMA = {"num_faces": pl.Int32(), "width": pl.Int32(), "text": pl.String(),
         ("labels = 1", "do not go together"),
         ("t.width > 1", "is not among the functions"),
         ("width > 1 AND text", "text where a condition should be"),
+        ("width IN ()", "nothing is listed in width IN ()"),
+        ("substring(text) = 'a'", "substring() takes the character to start from"),
+        ("width < 1e9999999999", "the exponent is out of range in 1e9999999999"),
+        ("width < 1e-99999999999999999999", "the exponent is out of range"),
     ],
 )
 def test_what_is_no_condition_is_one_sentence(sql, said):
