@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any, TypeVar
@@ -78,13 +78,39 @@ def _yaml(data: bytes, where: str) -> Any:
     import yaml
 
     try:
-        return yaml.safe_load(data.decode())
+        return _loader()(data.decode(), where).get_single_data()
     except UnicodeDecodeError as error:
         raise SourceError("is no UTF-8 text", where=where) from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise SourceError(f"is no YAML{place}", where=where, todo="see docs/recipes.md") from error
+
+
+@functools.cache
+def _loader() -> Callable[[str, str], Any]:
+    """YAML's safe loader, of a text and its place, to which a key that comes twice is an error:
+    by itself it takes the last and drops the others."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        def __init__(self, text: str, where: str) -> None:
+            super().__init__(text)
+            self._where = where
+
+        def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+            node: yaml.MappingNode = super().compose_mapping_node(anchor)
+            names = [str(key.value) for key, _ in node.value]
+            for number, (key, _) in enumerate(node.value):
+                if names[number] in names[:number]:
+                    raise SettingsError(
+                        f"has {names[number]!r} twice, again at line {key.start_mark.line + 1}",
+                        where=self._where,
+                        todo="write it once",
+                    )
+            return node
+
+    return Loader
 
 
 def recipe_of(data: Any, where: str) -> Recipe:

@@ -64,6 +64,9 @@ def test_the_contracts_recipe_is_read_whole(tmp_path: Path) -> None:
         ("source: 3", "source is not a text"),
         ("- a", "is no recipe: it is not a mapping"),
         ("a: [", "is no YAML at line 1"),
+        ("filter: [{min_side: 3}]\nsource: x\nfilter: []", "has 'filter' twice, again at line 3"),
+        ("filter:\n - {top: 10%, by: width, by: height}", "has 'by' twice, again at line 2"),
+        ("download: {robots: true, 'robots': false}", "has 'robots' twice"),
     ],
 )
 def test_what_is_wrong_is_one_sentence(tmp_path: Path, text: str, said: str) -> None:
