@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -13,6 +13,17 @@ from coyo_tools.words.config import Option, options_of
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Settings = TypeVar("Settings")
+
+
+class Lines(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.2 only
+    """Text; in an environment variable several stand on lines of their own."""
+
+    name = "text"
+
+    def split_envvar_value(self, rv: str) -> Sequence[str]:
+        """The lines that are not blank."""
+        return [line for line in rv.splitlines() if line.strip()]
+
 
 source_argument = click.argument("source", required=False, metavar="[SOURCE]")
 out_option = click.option(
@@ -84,6 +95,8 @@ def _split(_: click.Context, __: click.Parameter, value: str | None) -> tuple[st
 def _click_type(settings: type[Any], name: str, spec: Option) -> Any:
     if spec.choices and not spec.multiple:
         return click.Choice(spec.choices)
+    if spec.multiple:
+        return Lines()
     annotation = str(settings.__annotations__[name])
     if annotation.startswith("int"):
         return click.IntRange(_whole(spec.minimum), _whole(spec.maximum))

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from coyo_tools.cli.options import Lines
 from coyo_tools.pieces.rules import KINDS, RULE_KINDS, RuleKind
 from coyo_tools.pieces.selections import GO_WITH, HAVE_PER, OTHER_FLAGS
 
@@ -33,13 +34,6 @@ class _Number(click.ParamType):  # type: ignore[type-arg]  # generic since click
             self.fail(f"{value!r} is not a number", param, ctx)
 
 
-class _Text(click.ParamType):  # type: ignore[type-arg]  # as above
-    """Text; in an environment variable several stand on lines of their own."""
-
-    name = "text"
-    envvar_list_splitter = "\n"
-
-
 class RuleCommand(click.Command):
     """A command that remembers in which order its options were written, repeats included."""
 
@@ -58,11 +52,11 @@ def _option(kind: RuleKind) -> click.Option:
             [kind.flag, kind.name], is_flag=True, default=None, help=kind.help,
             expose_value=False, callback=_switch,
         )  # fmt: skip
-    text = None if kind.takes_number else _Text()
+    text = None if kind.takes_number else Lines()
     return _rule_option(kind.name, kind.metavar, kind.help, text)
 
 
-def _rule_option(name: str, metavar: str, help: str, text: _Text | None) -> click.Option:
+def _rule_option(name: str, metavar: str, help: str, text: Lines | None) -> click.Option:
     return click.Option(
         ["--" + name.replace("_", "-"), name],
         type=text or _Number(),
@@ -87,7 +81,7 @@ def _note(ctx: click.Context, param: click.Parameter, value: Any) -> None:
 def rule_options(command: Command) -> Command:
     """Every rule as an option of a command, in the table's order."""
     params: list[click.Parameter] = command.__dict__.setdefault("__click_params__", [])
-    others = [_rule_option(*flag, _Text()) for flag in OTHER_FLAGS]
+    others = [_rule_option(*flag, Lines()) for flag in OTHER_FLAGS]
     per = click.Option(
         ["--per-part/--global", _PER],
         default=None,

@@ -173,6 +173,15 @@ def test_a_variable_sets_its_option(monkeypatch: pytest.MonkeyPatch) -> None:
     assert _parsed("download", "subset", "-o", "out", "--image-size", "5")["image_size"] == 5
 
 
+def test_a_variable_of_an_option_that_repeats_has_one_a_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COYO_STATS_OF", "width + height\nnum_faces\n")
+    assert _parsed("stats", "metadata")["of"] == ("width + height", "num_faces")
+    monkeypatch.setenv("COYO_SCORE_WEIGHTS", "clip=/my models/b32.pt")
+    assert _parsed("score", "shards", "-o", "out")["weights"] == ("clip=/my models/b32.pt",)
+
+
 def _parsed(name: str, *args: str) -> dict[str, Any]:
     command = _command(name)
     return dict(command.make_context(name, list(args)).params)
