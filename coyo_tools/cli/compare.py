@@ -123,5 +123,5 @@ def _ending(found: Comparison) -> str:
     drift = ", ".join(f"{show.count(n)} {name}" for name, n in found.drift.items() if n)
     return (
         f"{show.count(found.rows['joined'])} rows joined; pictures: {drift}: {found.out}"
-        f"   next: coyo report {found.out} -o report.html"
+        f"   {show.following('coyo', 'report', found.out, '-o', 'report.html')}"
     )

@@ -154,6 +154,8 @@ def _missing(here: str, other: str, found: Missing) -> Iterator[str]:
 def _ending(found: Difference) -> str:
     told = "the same rows" if found.same else f"Jaccard {found.jaccard:.4f}"
     place = f": {found.out}" if found.out else ""
-    following = f"   next: coyo diff {found.a.place} {found.b.place} -o difference"
-    wanted = not (found.same or found.out)
-    return f"\n{told}, {show.seconds(found.seconds)}{place}{following if wanted else ''}"
+    following = ""
+    if not (found.same or found.out):
+        words = ("coyo", "diff", found.a.place, found.b.place, "-o", "difference")
+        following = f"   {show.following(*words)}"
+    return f"\n{told}, {show.seconds(found.seconds)}{place}{following}"

@@ -129,7 +129,7 @@ def tell(result: FilterResult) -> None:
     took = "complete already" if result.complete_before else show.seconds(result.seconds)
     click.echo(
         f"kept {100 * result.kept:.2f} % in {result.parts} {noun}, {show.size(result.bytes)}, "
-        f"{took}: {result.out}   next: coyo download {result.out} -o shards"
+        f"{took}: {result.out}   " + show.following("coyo", "download", result.out, "-o", "shards")
     )
 
 

@@ -15,6 +15,15 @@ from coyo_tools.words.options import SCHEMA_CHOICES
 if TYPE_CHECKING:
     from coyo_tools.verbs.inspect import InspectedColumn, Inspection
 
+# Rules to go on with, the most usual first, with the columns that they read.
+_USUAL = (
+    ({"clip_similarity_vitl14"}, "--min-clip-l14 0.25"),
+    ({"clip_similarity_vitb32"}, "--min-clip-b32 0.28"),
+    ({"aesthetic_score_laion_v2"}, "--min-aesthetic 5"),
+    ({"width", "height"}, "--min-side 256"),
+    ({"id"}, "--sample 1%"),
+)
+
 
 @click.command(name="inspect")
 @source_argument
@@ -69,10 +78,17 @@ def _print(result: Inspection) -> None:
         click.echo(show.table(head, [_row(c) for c in result.columns], left=(0, 1, 3)))
     click.echo()
     if result.ok:
-        click.echo(f"next: coyo filter {result.source} -o subset --min-clip-l14 0.25")
+        click.echo(show.following("coyo", "filter", result.source, "-o", "subset", *_rule(result)))
     else:
         noun = "file" if len(result.problems) == 1 else "files"
         click.echo(f"{len(result.problems)} {noun} of {result.files} cannot be used, see below")
+
+
+def _rule(result: Inspection) -> list[str]:
+    """A rule whose column every file has; the first file where there is none."""
+    there = {column.name for column in result.columns if column.files == result.files}
+    usual = (rule.split() for names, rule in _USUAL if names <= there)
+    return next(usual, ["--limit-files", "1"])
 
 
 def _head(result: Inspection) -> str:

@@ -138,7 +138,7 @@ def tell(found: PresetOverlap) -> None:
     click.echo(
         f"in all {show.count(overlap.in_all)}, in any {show.count(overlap.in_any)} of "
         f"{show.count(overlap.rows)} rows, {show.seconds(found.seconds)}: {found.source}   "
-        f"next: coyo filter {found.source} -o subset --preset NAME"
+        + show.following("coyo", "filter", found.source, "-o", "subset", "--preset", "NAME")
     )
     if found.fetched:
         click.echo(show.fetched(found.fetched))

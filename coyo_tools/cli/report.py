@@ -8,7 +8,7 @@ import click
 
 from coyo_tools.cli.options import json_option, settings_from, settings_options
 from coyo_tools.cli.progress_lines import listener
-from coyo_tools.cli.show import print_json, size
+from coyo_tools.cli.show import following, print_json, size
 from coyo_tools.words.config import ReportSettings
 
 if TYPE_CHECKING:
@@ -38,4 +38,5 @@ def command(folders: tuple[str, ...], out: str, as_json: bool, **values: Any) ->
 def tell(result: ReportResult) -> None:
     """Print what the page has and where it is."""
     click.echo(f"{result.out}: {', '.join(result.sections).lower()}")
-    click.echo(f"{size(result.bytes)}, {result.pictures} pictures   next: open {result.out}")
+    opened = following("open", result.out)
+    click.echo(f"{size(result.bytes)}, {result.pictures} pictures   {opened}")

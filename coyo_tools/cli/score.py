@@ -153,7 +153,7 @@ def _ending(result: ScoreResult) -> str:
         speed = f"{result.rows_per_s:,.1f} rows/s, {show.seconds(result.seconds)}"
     return (
         f"{_many(result.rows, 'row')} of {_many(result.units, 'file')}, {speed}: {result.out}"
-        f"   next: coyo compare {result.out} {result.input} -o comparison"
+        f"   {show.following('coyo', 'compare', result.out, result.input, '-o', 'comparison')}"
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -87,6 +88,11 @@ def fetched(counts: Fetched) -> str:
     noun = "request" if counts.requests == 1 else "requests"
     again = f", {count(counts.repeated)} of them again" if counts.repeated else ""
     return f"fetched {size(counts.bytes)}{whole} in {count(counts.requests)} {noun}{again}"
+
+
+def following(*words: object) -> str:
+    """next: the command of these words, as a shell takes it."""
+    return f"next: {shlex.join(map(str, words))}"
 
 
 def seconds(number: float) -> str:

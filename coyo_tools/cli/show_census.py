@@ -31,7 +31,7 @@ def tell_census(result: CensusResult) -> None:
         click.echo(f"{word:<10}{said}")
     click.echo(
         f"asked {show.count(result.figures.urls)} urls in {show.seconds(result.figures.seconds)}: "
-        f"{result.out}   next: coyo download {result.source} -o shards"
+        f"{result.out}   " + show.following("coyo", "download", result.source, "-o", "shards")
     )
 
 

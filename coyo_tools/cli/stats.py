@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -79,18 +78,17 @@ def tell(result: StatsResult, *, keep: bool) -> None:
     if result.fetched:
         click.echo(show.fetched(result.fetched))
     place = f": {result.out}" if result.out else ""
-    kept = f" --stats {result.out}" if result.out and not keep else ""
-    click.echo(
-        f"{show.count(result.rows)} rows, {show.seconds(result.seconds)}{place}   "
-        f"next: coyo filter {result.source} -o subset --top 30% --by {_by(result)}{kept}"
-    )
+    words = ["coyo", "filter", result.source, "-o", "subset", "--top", "30%", "--by", _by(result)]
+    words += ["--stats", result.out] if result.out and not keep else []
+    following = f"   {show.following(*words)}" if result.columns else ""
+    click.echo(f"{show.count(result.rows)} rows, {show.seconds(result.seconds)}{place}{following}")
 
 
 def _by(result: StatsResult) -> str:
-    """A column to order by, as a shell takes it."""
+    """A column to order by; "" where there is none."""
     names = [column.name for column in result.columns]
     usual = "clip_similarity_vitl14"
-    return shlex.quote(usual if usual in names or not names else names[0])
+    return usual if usual in names else next(iter(names), "")
 
 
 def _row(column: ColumnStats, missing: bool, quantiles: list[str]) -> list[str]:

@@ -34,6 +34,19 @@ def test_it_says_what_is_shared_and_why_not_more(coyo, subsets):
     assert said.splitlines()[-1].endswith(f"{subsets / 'b'} -o difference")
 
 
+def test_the_next_command_can_be_pasted_where_names_have_blanks(coyo, tmp_path):
+    write_parts(tmp_path / "my a", [rows_of({"id": 1})])
+    write_parts(tmp_path / "b", [rows_of({"id": 2})])
+    _, said, _ = coyo("diff", tmp_path / "my a", tmp_path / "b")
+    told = f"next: coyo diff '{tmp_path / 'my a'}' {tmp_path / 'b'} -o difference"
+    assert said.rstrip().endswith(told)
+    _, said, _ = coyo("stats", tmp_path / "my a", "--of", "width + height", "-o", tmp_path / "my s")
+    assert said.rstrip().endswith(
+        f"next: coyo filter '{tmp_path / 'my a'}' -o subset --top 30% --by 'width + height' "
+        f"--stats '{tmp_path / 'my s'}'"
+    )
+
+
 def test_json_and_exit_code(coyo, subsets):
     status, said, _ = coyo("diff", subsets / "a", subsets / "b", "--json", "--exit-code")
     found = json.loads(said)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -78,6 +79,28 @@ def test_the_command_prints_a_table_and_the_next_step(folder, capsys):
     assert "rows      303 in 4 row groups" in lines
     assert any(line.split() == ["num_faces", "int32", "2"] for line in lines)
     assert lines[-1] == f"next: coyo filter {folder} -o subset --min-clip-l14 0.25"
+
+
+@pytest.mark.parametrize(
+    ("columns", "rule"),
+    [
+        ({"URL": ["u"], "TEXT": ["t"], "similarity": [0.3], "WIDTH": [9]}, "--min-clip-b32 0.28"),
+        ({"id": [1], "imagehash": ["00"], "width": [9], "height": [9]}, "--min-side 256"),
+        ({"id": [1], "url": ["u"]}, "--sample 1%"),
+        ({"url": ["u"]}, "--limit-files 1"),
+    ],
+)
+def test_the_next_step_asks_for_columns_that_are_there(tmp_path, columns, rule, capsys):
+    place = tmp_path / "my metadata"
+    write_parts(place, [pa.table(columns)])
+    _, said, _ = run("inspect", place, capsys=capsys)
+    assert said.splitlines()[-1] == f"next: coyo filter '{place}' -o subset {rule}"
+    words = shlex.split(said.splitlines()[-1])[2:]
+    words[words.index("subset")] = str(tmp_path / "my subset")
+    status, said, heard = run(*words, capsys=capsys)
+    assert (status, said.splitlines()[-1].partition("next: ")[2]) == (
+        0, f"coyo download '{tmp_path / 'my subset'}' -o shards",
+    ), heard  # fmt: skip
 
 
 def test_bad_files_make_the_exit_status_1_after_the_table(folder, capsys):
