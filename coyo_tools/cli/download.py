@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from coyo_tools.cli import show
 from coyo_tools.cli.options import (
@@ -51,7 +52,10 @@ if TYPE_CHECKING:
 @overwrite_option
 @progress_option
 @json_option
+@click.pass_context
 def command(
+    ctx: click.Context,
+    /,
     subset: str,
     out: str,
     retry_failed: bool,
@@ -87,6 +91,8 @@ def command(
             verb.census(subset, out, wanted, settings, overwrite=overwrite, progress=heard), as_json
         )
         return
+    if ctx.get_parameter_source("census_seed") is ParameterSource.COMMANDLINE:
+        raise click.UsageError("--census-seed goes with --census.")
     from coyo_tools.verbs.download import download
 
     result = download(
@@ -127,8 +133,21 @@ def tell(result: DownloadResult) -> None:
     click.echo(
         f"stored {show.count(result.successes)} pictures in {shards}, "
         f"{show.size(result.bytes)}, {show.seconds(result.seconds)} ({rate:,.0f} rows/s): "
-        f"{result.out}   next: coyo score {result.out} -o scores -c image_phash"
+        f"{result.out}   {_following(result)}"
     )
+
+
+def _following(result: DownloadResult) -> str:
+    """The next commands; the same one again where failures may have passed."""
+    following = show.following("coyo", "score", result.out, "-o", "scores", "-c", "image_phash")
+    passing = sum(
+        n for error, n in result.by_error.items() if error in FAILURES and FAILURES[error].retry
+    )
+    if not passing:
+        return following
+    rows = "1 row" if passing == 1 else f"{show.count(passing)} rows"
+    again = f"or the same download with --retry-failed, for {rows} whose failure may have passed"
+    return f"{following}   {again}"
 
 
 def _drift(result: DownloadResult) -> Iterator[str]:

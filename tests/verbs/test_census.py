@@ -233,3 +233,5 @@ def test_the_command(server, tmp_path):
     refused = CliRunner().invoke(command, [*line, "--retry-failed"])
     assert refused.exit_code == 2
     assert "does not go with --census" in refused.stderr
+    seeded = CliRunner().invoke(command, ["in", "-o", "c", "--census-seed", "5"])
+    assert (seeded.exit_code, "--census-seed goes with --census." in seeded.stderr) == (2, True)

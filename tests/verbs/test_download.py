@@ -367,9 +367,26 @@ def test_the_command_prints_outcomes_by_class(server, tmp_path):
     assert done.exit_code == 0, done.output
     assert "http_404" in done.stdout
     assert FAILURES["http_404"].meaning in done.stdout
-    assert "next: coyo score" in done.stdout
+    assert done.stdout.rstrip().endswith(
+        f"next: coyo score {tmp_path / 'out'} -o scores -c image_phash"
+    )
     done = CliRunner().invoke(command, [*arguments, "--image-size", "64", "--json"])
     assert json.loads(done.stdout)["successes"] == 25
+
+
+def test_the_command_counts_what_is_worth_fetching_again(server, tmp_path):
+    nobody = "http://127.0.0.1:9/p.jpg"  # connections to it are refused
+    write_parts(tmp_path / "in", coyo_table([*server.urls(10), f"{nobody}?1", f"{nobody}?2"]), 1)
+    done = CliRunner().invoke(
+        command,
+        [str(tmp_path / "in"), "-o", str(tmp_path / "my out"), "--allow-private-addresses",
+         "--processes", "1", "--retries", "0"],
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert done.stdout.rstrip().endswith(
+        f"next: coyo score '{tmp_path / 'my out'}' -o scores -c image_phash   "
+        "or the same download with --retry-failed, for 2 rows whose failure may have passed"
+    )
 
 
 def test_interrupted_it_says_130_at_once_and_leaves_no_worker(tmp_path):
