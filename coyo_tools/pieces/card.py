@@ -199,12 +199,14 @@ def _how(said: Published) -> str:
         for name in ("columns", "limit_files")
         if made.settings.get(name) is not None
     )
-    named = "" if origin_of(made)[1] else " --source FOLDER"
+    origin, revision = origin_of(made)
+    named = "" if origin else " --source FOLDER"
+    pinned = "" if revision else " --source FOLDER"
     written = yaml.safe_dump(recipe_of(made), sort_keys=False, allow_unicode=True, width=96)
     return (
         f"## Recipe\n\n```yaml\n{written}```\n\n"
-        "`coyo run recipe.yaml -o subset` does this to the whole source. With "
-        f"[manifest.json](manifest.json), `coyo run manifest.json{named} -o subset` does it again "
+        f"`coyo run recipe.yaml{named} -o subset` does this to the whole source. With "
+        f"[manifest.json](manifest.json), `coyo run manifest.json{pinned} -o subset` does it again "
         f"to the same files, or says what differs.{again}"
     )
 

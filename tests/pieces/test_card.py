@@ -108,6 +108,20 @@ def test_the_recipe_in_it_repeats_the_run():
     }
 
 
+@pytest.mark.parametrize(
+    ("made", "recipe", "manifest"),
+    [
+        (a_manifest(f"hf://datasets/a/b@{SHA}"), "", ""),
+        (a_manifest(name=COYO_PART), "", " --source FOLDER"),
+        (a_manifest(), " --source FOLDER", " --source FOLDER"),
+    ],
+)
+def test_the_commands_in_it_name_the_source_where_they_do_not_know_it(made, recipe, manifest):
+    text = card(published(made))
+    assert f"`coyo run recipe.yaml{recipe} -o subset` does this to the whole source" in text
+    assert f"`coyo run manifest.json{manifest} -o subset` does it again" in text
+
+
 def test_what_no_recipe_holds_is_said():
     text = card(published(a_manifest(settings={"limit_files": 3, "columns": ["id"]})))
     assert "`limit_files` was 3" in text
