@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -74,6 +75,7 @@ def blocked_words_of(entry: Any, sha256: Any = None) -> BlockedWords:
 
     Raises RuleError, and SourceError where the file cannot be read.
     """
+    entry = os.fspath(entry) if isinstance(entry, os.PathLike) else entry
     if not isinstance(entry, str) or not entry:
         raise RuleError(f"takes a file, not {entry!r}", where="--blocked-words")
     data = read_bytes(entry)

@@ -18,6 +18,7 @@ from coyo_tools.words.config import (
     options_of,
 )
 from coyo_tools.words.errors import RuleError, SettingsError, SourceError, nearest
+from coyo_tools.words.options import fitting
 
 Settings = TypeVar("Settings")
 # In the order in which they run.
@@ -177,7 +178,7 @@ def settings_of(kind: type[Settings], found: Any, where: str) -> Settings:
     names = _names(kind)
     _check_keys(found, list(names), where)
     types = {f.name: str(f.type) for f in dataclasses.fields(kind)}  # type: ignore[arg-type]  # one
-    values = {names[n]: _fitting(v, types[names[n]], f"{where}: {n}") for n, v in found.items()}
+    values = {names[n]: fitting(v, types[names[n]], f"{where}: {n}") for n, v in found.items()}
     return kind(**values)
 
 
@@ -189,25 +190,6 @@ def _names(kind: type[Any]) -> dict[str, str]:
         if spec.flag:
             found.setdefault(spec.flag.lstrip("-").replace("-", "_"), name)
     return found
-
-
-def _fitting(value: Any, annotation: str, where: str) -> object:
-    """The value as its field wants it. Raises SettingsError where it is of another type."""
-    if value is None and "None" in annotation:
-        return None
-    if annotation.startswith("tuple"):
-        items = [value] if isinstance(value, str) else value
-        if isinstance(items, list) and all(isinstance(item, str) for item in items):
-            return tuple(items)
-        raise SettingsError(f"{value!r} is no list of texts", where=where)
-    kind = annotation.split(" ")[0]
-    wanted: tuple[type, ...] = {"int": (int,), "float": (int, float), "str": (str,)}.get(
-        kind, (bool,)
-    )
-    if not isinstance(value, wanted) or (kind != "bool" and isinstance(value, bool)):
-        what = {"int": "whole number", "float": "number", "str": "text", "bool": "true or false"}
-        raise SettingsError(f"{value!r} is no {what[kind]}", where=where)
-    return float(str(value)) if kind == "float" else value
 
 
 @functools.cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from collections import Counter
@@ -53,7 +54,7 @@ class PresetOverlap:
 
 
 def compare_presets(
-    presets: Sequence[str],
+    presets: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     source: SourceLike = DEFAULT_SOURCE,
     settings: OverlapSettings | None = None,
     *,
@@ -69,7 +70,8 @@ def compare_presets(
     """
     started = time.monotonic()
     settings = settings or OverlapSettings()
-    rules = _rules(presets, settings.per_part)
+    several = [presets] if isinstance(presets, str | os.PathLike) else presets
+    rules = _rules([os.fspath(each) for each in several], settings.per_part)
     traffic = Traffic()
     progress = told_of_waits(progress, traffic, "presets")
     found = sources.find(source, schema=settings.schema, traffic=traffic)

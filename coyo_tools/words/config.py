@@ -18,6 +18,7 @@ from coyo_tools.words.options import documented, limit_files_option, schema_opti
 from coyo_tools.words.options import option as option
 from coyo_tools.words.options import options_of as options_of
 
+_REMOTE = "COYO_REMOTE_"
 DEFAULT_SOURCE = "hf://datasets/kakaobrain/coyo-700m"
 
 
@@ -39,14 +40,14 @@ class RemoteSettings:
     connections: int = option(16, "Requests in flight at once.", minimum=1)
 
     def __post_init__(self) -> None:
-        check_ranges(self)
+        check_ranges(self, _REMOTE)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> RemoteSettings:
         """What the environment says, the defaults elsewhere. Raises SettingsError."""
         given: dict[str, Any] = {}
         for each in dataclasses.fields(cls):
-            name = f"COYO_REMOTE_{each.name.upper()}"
+            name = _REMOTE + each.name.upper()
             if text := environment.get(name, "").strip():
                 kind: type[Any] = type(each.default)
                 try:
@@ -295,7 +296,7 @@ class ScoreSettings:
 
 def _batch_size(value: str | int) -> str | int:
     """`auto` or a number. Raises SettingsError."""
-    if isinstance(value, int) or value == "auto":
+    if not isinstance(value, str) or value == "auto":
         return value
     if not value.strip().isdecimal():
         raise SettingsError(f"{value!r} is neither auto nor a number", where="--batch-size")

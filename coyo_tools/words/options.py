@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -84,10 +85,53 @@ def _brief(default: Any, spec: Option) -> str:
     return "; ".join(parts)
 
 
-def check_ranges(settings: Any) -> None:
-    """Raise SettingsError where a value lies outside the range its option declares."""
+def check_ranges(settings: Any, prefix: str = "") -> None:
+    """Have each option's value as its field wants it (see `fitting`), within the declared range.
+
+    prefix: of environment variables, where these set it and no flag does. Raises SettingsError.
+    """
+    types = {f.name: str(f.type) for f in dataclasses.fields(settings)}
     for name, spec in options_of(type(settings)).items():
-        _check_value(spec.flag or "--" + name.replace("_", "-"), getattr(settings, name), spec)
+        flag = prefix + name.upper() if prefix else spec.flag or "--" + name.replace("_", "-")
+        value = fitting(getattr(settings, name), types[name], flag)
+        object.__setattr__(settings, name, value)  # they are frozen
+        _check_value(flag, value, spec)
+
+
+_KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
+    "int": ((int,), "whole number"),
+    "float": ((int, float), "number"),
+    "str": ((str,), "text"),
+    "bool": ((bool,), "true or false"),
+}
+
+
+def fitting(value: Any, annotation: str, where: str) -> Any:
+    """The value as a field of that type has it: of paths their text, of one text in place of
+    several a tuple, of numpy's numbers Python's. Raises SettingsError where it is of another type.
+    """
+    kinds = annotation.split(" | ")
+    if value is None and "None" in kinds:
+        return None
+    if kinds[0].startswith("tuple"):
+        items = value if isinstance(value, list | tuple) else [value]
+        texts = tuple(_python_value(item) for item in items)
+        if all(isinstance(text, str) for text in texts):
+            return texts
+        raise SettingsError(f"{value!r} is no list of texts", where=where)
+    value, known = _python_value(value), [kind for kind in kinds if kind in _KINDS]
+    for kind in known:
+        if isinstance(value, _KINDS[kind][0]) and isinstance(value, bool) == (kind == "bool"):
+            return float(str(value)) if kind == "float" else value
+    what = " or ".join(_KINDS[kind][1] for kind in known)
+    raise SettingsError(f"{value!r} is no {what}", where=where)
+
+
+def _python_value(value: Any) -> Any:
+    """A path's text, the Python number of one of numpy's; everything else as it is."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return value.item() if hasattr(value, "item") else value
 
 
 def _check_value(flag: str, value: Any, spec: Option) -> None:
@@ -120,4 +164,4 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
-    return value
+    return _python_value(value)

@@ -93,6 +93,7 @@ def test_a_file_has_comments_blanks_and_a_digest(tmp_path):
     assert read.sha256 == hashlib.sha256(data).hexdigest()
     assert read.as_recipe() == {"blocked_words": str(path), "sha256": read.sha256}
     assert blocked_words_of(str(path), read.sha256) == read
+    assert blocked_words_of(path) == read
 
 
 def test_what_is_no_list_is_one_sentence(tmp_path):

@@ -85,6 +85,13 @@ def test_a_recipe_without_rules_keeps_every_row(source, tmp_path):
     (tmp_path / "all.yaml").write_text("download: {}\n")
     (member,) = coyo_tools.compare_presets([str(tmp_path / "all.yaml")], source).overlap.members
     assert (member.rows, member.only, member.share) == (801, 801, 1.0)
+    (again,) = coyo_tools.compare_presets(tmp_path / "all.yaml", source).overlap.members
+    assert again == member
+
+
+def test_one_name_is_one_preset(source):
+    (member,) = coyo_tools.compare_presets("safe", source).overlap.members
+    assert member.name == "safe"
 
 
 def test_what_cannot_be_compared_is_one_sentence(source, tmp_path):

@@ -6,8 +6,10 @@ import dataclasses
 import json
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from coyo_tools.words import config
@@ -66,6 +68,44 @@ def test_the_options_in_their_order() -> None:
 def test_a_value_outside_its_range_is_named(values: dict[str, Any], sentence: str) -> None:
     with pytest.raises(SettingsError, match=sentence):
         Sample(**values)
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"size_px": 1.5}, "--size-px: 1.5 is no whole number"),
+        ({"size_px": True}, "--size-px: True is no whole number"),
+        ({"processes": "2"}, "--processes: '2' is no whole number"),
+        ({"wait_s": "2"}, "--wait: '2' is no number"),
+        ({"kind": None}, "--kind: None is no text"),
+        ({"on": 1}, "--on: 1 is no true or false"),
+        ({"names": ("a", 3)}, r"--names: \('a', 3\) is no list of texts"),
+    ],
+)
+def test_a_value_of_another_type_is_named(values: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(SettingsError, match=sentence):
+        Sample(**values)
+
+
+def test_one_text_stands_for_a_list_and_a_path_for_its_text() -> None:
+    assert _made(Sample, names="ab").names == ("ab",)
+    assert _made(Sample, names=["a", Path("b")]).names == ("a", "b")
+    assert _made(Sample, size_px=np.int64(3)).size_px == 3
+    assert _made(config.FilterSettings, columns="id").columns == ("id",)
+    assert _made(config.StatsSettings, of="width").of == ("width",)
+    assert _made(config.ScoreSettings, columns="width", boxes=True).columns[0] == "width"
+    assert _made(config.DownloadSettings, block_list=Path("a/b.txt")).block_list == "a/b.txt"
+
+
+def test_paths_and_numbers_of_numpy_in_rules_are_plain_data() -> None:
+    rules = ({"blocked_words": Path("bad.txt")}, {"min_side": np.int32(3)})
+    plain = as_json(_made(config.FilterSettings, rules=rules))
+    assert json.loads(json.dumps(plain))["rules"] == [{"blocked_words": "bad.txt"}, {"min_side": 3}]
+
+
+def test_a_setting_of_the_environment_is_named_by_its_variable() -> None:
+    with pytest.raises(SettingsError, match=r"^COYO_REMOTE_ATTEMPTS: 0 is below 1"):
+        config.RemoteSettings(attempts=0)
 
 
 def test_bounds_are_inclusive_and_booleans_are_no_numbers() -> None:
