@@ -109,7 +109,8 @@ def _changes(changes: Changes | None) -> Iterator[str]:
     pairs |= changes.versions
     for name, (ours, theirs) in pairs.items():
         if ours != theirs:
-            yield f"{name}: {_value(ours)} in A, {_value(theirs)} in B"
+            absent = "all" if name in ("columns", "limit_files") else "none"
+            yield f"{name}: {_value(ours, absent)} in A, {_value(theirs, absent)} in B"
     if files := _files(changes.inputs):
         yield f"input files: {files}"
 
@@ -123,8 +124,8 @@ def _joined(revisions: tuple[str, ...]) -> str | None:
     return ", ".join(revisions) or None
 
 
-def _value(value: Any) -> str:
-    return "none" if value is None else value if isinstance(value, str) else json.dumps(value)
+def _value(value: Any, absent: str) -> str:
+    return absent if value is None else value if isinstance(value, str) else json.dumps(value)
 
 
 def _missing(here: str, other: str, found: Missing) -> Iterator[str]:

@@ -173,6 +173,12 @@ def reading(bite: Bite) -> Iterator[None]:
     try:
         yield
     except pl.exceptions.InvalidOperationError as error:
+        if "conversion from `i128`" in str(error):  # no file has these: it is a calculated one
+            raise RuleError(
+                "a calculated number does not fit int64",
+                where=where,
+                todo="CAST a column of --by or --of AS DOUBLE",
+            ) from error
         if "conversion" in str(error):
             raise _misfit(bite, error) from error
         raise RuleError(

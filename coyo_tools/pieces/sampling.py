@@ -118,6 +118,6 @@ def seed_of(value: Any, where: str) -> int:
         text = int(text)
     if isinstance(text, bool) or not isinstance(text, int) or not 0 <= text < SPAN:
         raise RuleError(
-            f"{value!r} is no seed", where=where, todo="write a whole number, 0 or more"
+            f"{value!r} is no seed", where=where, todo="write a whole number from 0 to 2^64 - 1"
         )
     return text

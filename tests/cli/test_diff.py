@@ -47,6 +47,13 @@ def test_the_next_command_can_be_pasted_where_names_have_blanks(coyo, tmp_path):
     )
 
 
+def test_what_was_not_limited_is_all_of_it(coyo, subsets):
+    coyo("filter", subsets / "m", "-o", subsets / "c", "--max-faces", 1, "--columns", "id,url",
+         "--limit-files", 1)  # fmt: skip
+    _, said, _ = coyo("diff", subsets / "a", subsets / "c")
+    assert 'columns: all in A, ["id", "url"] in B\nlimit_files: all in A, 1 in B\n' in said
+
+
 def test_json_and_exit_code(coyo, subsets):
     status, said, _ = coyo("diff", subsets / "a", subsets / "b", "--json", "--exit-code")
     found = json.loads(said)

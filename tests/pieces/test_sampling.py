@@ -97,6 +97,6 @@ def test_a_count_is_never_more_than_there_is() -> None:
 
 @pytest.mark.parametrize("value", [-1, 2**64, 1.0, True, "x", None])
 def test_what_is_no_seed_is_refused(value) -> None:
-    with pytest.raises(RuleError, match="is no seed"):
+    with pytest.raises(RuleError, match=r"is no seed; write a whole number from 0 to 2\^64 - 1"):
         seed_of(value, "--seed")
     assert (seed_of(7, ""), seed_of("7", "")) == (7, 7)

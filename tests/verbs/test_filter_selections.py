@@ -241,6 +241,15 @@ def test_ties_without_an_id_are_named(tmp_path):
     assert (sampled.rows_out, sampled.funnel[0].null) == (2, 1)
 
 
+def test_a_calculated_number_beyond_int64_is_named(tmp_path):
+    write_parts(tmp_path / "m", [rows_of({}, {})])
+    asked = {"top": 1, "by": "id * id"}
+    with pytest.raises(RuleError, match="a calculated number does not fit int64; CAST a column"):
+        coyo_tools.filter(tmp_path / "m", tmp_path / "s", **asked)
+    asked["by"] = "CAST(id AS DOUBLE) * id"
+    assert coyo_tools.filter(tmp_path / "m", tmp_path / "s", **asked).rows_out == 1
+
+
 def test_float64_and_a_column_of_its_own(tmp_path):
     draw = np.random.default_rng(0).normal(size=500)
     table = rows_of(*[{}] * 500).append_column("mine", pa.array(draw))
