@@ -137,7 +137,7 @@ def _missing(here: str, other: str, found: Missing) -> Iterator[str]:
         yield f"  unknown: {found.note}"
         return
     rows = [
-        [step.rule, show.count(step.dropped), show.count(step.dropped_alone), step.note]
+        [show.rule(step.rule), show.count(step.dropped), show.count(step.dropped_alone), step.note]
         for step in found.reasons
     ]
     if found.not_among_inputs:

@@ -141,7 +141,7 @@ def _funnel(result: FilterResult) -> str:
     rows = [["all rows", *blank, show.count(result.rows_in), ""]]
     rows += [
         [
-            step.rule,
+            show.rule(step.rule),
             show.count(step.dropped),
             show.count(step.dropped_alone),
             *([show.count(step.null)] if nulls else []),

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from coyo_tools.words.errors import beginning
+
 if TYPE_CHECKING:
     from coyo_tools.machinery.traffic import Fetched
     from coyo_tools.pieces.clusters import Estimate
@@ -48,6 +50,11 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: Sequence[
 def columns() -> int:
     """Characters to a line: the terminal's, or 100 where stdout is none."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else 100
+
+
+def rule(label: str) -> str:
+    """A rule as a table names it: of a long list of conditions the beginning."""
+    return beginning(label, 100)
 
 
 def bar(share: float, width: int) -> str:

@@ -47,7 +47,7 @@ def _funnel(plan: FilterPlan) -> str:
     first = ["all rows", "", "", "", *([""] if nulls else []), show.count(plan.rows_in), *whole, ""]
     rows = [
         [
-            each.step.rule,
+            show.rule(each.step.rule),
             show.count(each.step.dropped),
             show.count(each.step.dropped_alone),
             show.count(each.unique_kills),
@@ -63,7 +63,10 @@ def _funnel(plan: FilterPlan) -> str:
 
 def _chart(plan: FilterPlan) -> str:
     """A bar for what each rule leaves, as wide as the line allows."""
-    left = [("all rows", plan.rows_in), *((s.step.rule, s.step.left) for s in plan.funnel)]
+    left = [
+        ("all rows", plan.rows_in),
+        *((show.rule(s.step.rule), s.step.left) for s in plan.funnel),
+    ]
     labels = max(len(label) for label, _ in left)
     labels = min(labels, max(show.columns() // 2, 1))
     room = max(show.columns() - labels - len("  100.00 %  "), _NARROWEST)

@@ -10,7 +10,7 @@ from coyo_tools.pieces import where
 from coyo_tools.pieces.quantiles import Order
 from coyo_tools.pieces.sampling import hash_expr
 from coyo_tools.pieces.sql_terms import column
-from coyo_tools.words.errors import RuleError, SchemaError, nearest
+from coyo_tools.words.errors import RuleError, SchemaError, beginning, nearest
 
 if TYPE_CHECKING:
     import polars as pl
@@ -39,7 +39,9 @@ class Measure:
         try:
             term, columns = where.compile_number(self.by, schema)
         except RuleError as error:
-            raise RuleError(error.what, where=f"--by {self.by!r}", todo=error.todo) from error
+            raise RuleError(
+                error.what, where=f"--by {beginning(self.by)!r}", todo=error.todo
+            ) from error
         assert term.expr is not None
         expr = term.expr.cast(pl.Int64) if term.kind == "int" else term.expr
         return Measured(expr, Order(term.kind), columns)

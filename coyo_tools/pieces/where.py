@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from coyo_tools.pieces import sql_functions as functions
 from coyo_tools.pieces import sql_terms as terms
 from coyo_tools.pieces.sql_terms import Term
-from coyo_tools.words.errors import CoyoError, RuleError, nearest
+from coyo_tools.words.errors import CoyoError, RuleError, beginning, nearest
 
 if TYPE_CHECKING:
     import polars as pl
@@ -96,7 +96,7 @@ def _too_deep(sql: str) -> RuleError:
 
 
 def _where(sql: str) -> str:
-    return f"--where {sql if len(sql) <= 300 else sql[:297] + '...'!r}"
+    return f"--where {beginning(sql)!r}"
 
 
 def parse(sql: str) -> exp.Expression:
@@ -114,9 +114,8 @@ def parse(sql: str) -> exp.Expression:
     except RecursionError as error:
         raise _too_deep(sql) from error
     except TokenError as error:
-        raise RuleError(
-            "does not end: a quote or comment is left open", where=_where(sql)
-        ) from error
+        what = "does not end: a quote or comment is left open"
+        raise RuleError(what, where=_where(sql)) from error
     select = statements[0] if len(statements) == 1 else None
     parts = {key for key, value in select.args.items() if value} if select is not None else set()
     if not isinstance(select, exp.Select) or not parts <= {"expressions", "from_", "from", "where"}:
@@ -151,6 +150,8 @@ class _Translator:
         self.keep_nan = False
 
     def __call__(self, node: Any) -> Term:
+        if node is None:
+            raise terms.Mismatch("a value is missing")
         handler, known = _handlers().get(type(node), (None, frozenset()))
         unknown = {key for key, value in node.args.items() if value} - known
         if handler is None or unknown:
@@ -206,8 +207,12 @@ def name_in(schema: Mapping[str, pl.DataType], node: exp.Column) -> str | None:
 
 
 def _text(node: Any) -> str:
-    text: str = node.sql(dialect="duckdb")
-    return text if len(text) <= 60 else text[:57] + "..."
+    from sqlglot.errors import SqlglotError
+
+    try:
+        return beginning(node.sql(dialect="duckdb"), 60)
+    except SqlglotError:  # something is missing in it that cannot be written without
+        return str(node.key).upper()
 
 
 def _literal(_: _Translator, node: exp.Literal) -> Term:
@@ -321,10 +326,8 @@ def _round(to: _Translator, node: exp.Round) -> Term:
 
 
 def _substring(to: _Translator, node: exp.Substring) -> Term:
-    start, length = node.args.get("start"), node.args.get("length")
-    if start is None:
-        raise terms.Mismatch("substring() takes the character to start from")
-    return functions.substring(to(node.this), to(start), to(length) if length is not None else None)
+    start, length = to(node.args.get("start")), node.args.get("length")
+    return functions.substring(to(node.this), start, to(length) if length is not None else None)
 
 
 def _cast(to: _Translator, node: exp.Cast) -> Term:

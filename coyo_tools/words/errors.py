@@ -127,6 +127,11 @@ def nearest(name: str, known: list[str]) -> str | None:
     return matches[0] if matches else None
 
 
+def beginning(text: str, most: int = 300) -> str:
+    """A text that a sentence quotes: of a long one the first characters."""
+    return text if len(text) <= most else text[: most - 3] + "..."
+
+
 def portable(error: BaseException) -> CoyoError:
     """The error itself where it is one of ours; else an EngineError with its traceback."""
     if isinstance(error, CoyoError):

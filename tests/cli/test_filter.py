@@ -44,6 +44,14 @@ def test_the_funnel_is_a_table_and_ends_with_the_next_command(coyo, source, tmp_
     assert len(lines) == 6
 
 
+def test_of_a_long_list_of_conditions_the_table_shows_the_beginning(coyo, source, tmp_path):
+    sql = " OR ".join(f"width = {number}" for number in range(2000))
+    status, said, _ = coyo("filter", source, "-o", tmp_path / "s", "--where", sql)
+    assert status == 0
+    assert f"\n{sql[:97]}...  " in said
+    assert max(map(len, said.splitlines())) < 400
+
+
 def test_nulls_have_a_column_only_where_there_are_any(coyo, tmp_path):
     write_parts(tmp_path / "m", [rows_of({"num_faces": None}, {})])
     _, said, _ = coyo("filter", tmp_path / "m", "-o", tmp_path / "s", "--max-faces", "0")
