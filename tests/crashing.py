@@ -8,11 +8,21 @@ import pytest
 
 _SIMPLEJPEG = """
 import os, signal
-def decode_jpeg(data, *_, **__):
+def decode_jpeg(data, kind, *_, **__):
+    if kind != "RGBX":
+        raise ValueError("to be judged by Pillow")
+    import io, numpy
+    from PIL import Image
+    picture = Image.open(io.BytesIO(data)).convert("RGB")
+    return numpy.dstack([numpy.asarray(picture), numpy.zeros(picture.size[::-1], "uint8")])
+def decode_jpeg_header(data):
     if b"crash me" in data:
         os.kill(os.getpid(), signal.SIGSEGV)
-    raise ValueError("to be judged by Pillow")
-decode_jpeg_header = decode_jpeg
+    import io
+    from PIL import Image, JpegImagePlugin
+    picture = Image.open(io.BytesIO(data))
+    sampling = ("444", "422", "420")[JpegImagePlugin.get_sampling(picture)]
+    return picture.height, picture.width, "YCbCr", sampling
 def encode_jpeg(array, quality, *_):
     return as_jpeg(array[:, :, :3], quality)
 def encode_jpeg_yuv_planes(luma, blue, red, quality):

@@ -101,8 +101,9 @@ def _starts(sizes: Sequence[int]) -> list[int]:
 
 def _pickler(stream: io.BytesIO, buffers: list[pickle.PickleBuffer]) -> pickle.Pickler:
     pickler = pickle.Pickler(stream, pickle.HIGHEST_PROTOCOL, buffer_callback=buffers.append)
-    if torch := sys.modules.get("torch"):  # where it is not imported there are no tensors
-        pickler.dispatch_table = copyreg.dispatch_table | {torch.Tensor: _reduce}
+    # Where torch is not imported, or only in part yet by another thread, there are no tensors.
+    if tensor := getattr(sys.modules.get("torch"), "Tensor", None):
+        pickler.dispatch_table = copyreg.dispatch_table | {tensor: _reduce}
     return pickler
 
 

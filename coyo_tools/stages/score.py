@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -31,6 +31,7 @@ from coyo_tools.stages.embeddings import EmbeddingsPlace
 from coyo_tools.stages.score_difference import MEASURED_ROWS, as_metadata, differences
 from coyo_tools.stages.score_table import Gathered, Panel, Prepared, Row
 from coyo_tools.words.errors import SettingsError
+from coyo_tools.words.failures import Failure
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -83,8 +84,9 @@ class ScoreWork:
     as it is. batch_size: None to find one for the
     device. threads: that decode and, on the CPU, run the models. decode_in: as in the settings;
     there are as many processes as threads then. measured: the output in which to
-    keep what shortcuts do to the values, "" where none are taken. Yields each unit with what came
-    of it; emits how many rows more are decoded.
+    keep what shortcuts do to the values, "" where none are taken. scratch: a local folder that the
+    workers of a run share, to tell one another what they were at; "" where there is one worker.
+    Yields each unit with what came of it; emits how many rows more are decoded.
     """
 
     out: str
@@ -103,6 +105,7 @@ class ScoreWork:
     model: tuple[str, ...] = ()
     pretrained: tuple[str, ...] = ()
     embeddings: EmbeddingsPlace | None = None
+    scratch: str = ""
 
     def __call__(self, units: Iterator[Unit], emit: Emit) -> Iterator[tuple[Unit, Scored]]:
         """Score the units, in their order."""
@@ -112,15 +115,19 @@ class ScoreWork:
         with (
             quiet(),
             ThreadPoolExecutor(1, "write") as writer,
-            self._decoders(scores, device) as decoders,
+            ExitStack() as stack,
             Crew(self.threads, device) as crew,
         ):
+            decoders = stack.enter_context(self._decoders(scores, device))
             panel = self._whole_panel(device or "cpu")
             for unit in units:
                 if isinstance(unit, Part):
                     tables = _score_part(open_part(unit, self.schema), panel, crew, emit)
                     yield unit, self._write(unit, panel, tables)
                     continue
+                if self._died_at(unit) and decoders is None and panel.needs_image:
+                    careful = Decoders(self.panel_to_prepare, self.threads)
+                    decoders = stack.enter_context(careful)
                 gathered = Gathered(panel, crew)
                 for rows in _read(unit, gathered, panel, crew, decoders):
                     emit(rows)
@@ -144,6 +151,16 @@ class ScoreWork:
         if not wanted or not any(score.needs_image for score in scores):
             return nullcontext()
         return Decoders(self.panel_to_prepare, self.threads)
+
+    def _died_at(self, unit: Shard) -> bool:
+        """Whether a worker died while it had this shard, as one may that decodes it in threads;
+        marks that one has it now."""
+        if not self.scratch:
+            return False
+        mark = Path(self.scratch) / f"open-{output_name(unit)}"
+        there = mark.exists()
+        mark.touch()
+        return there
 
     def panel_to_prepare(self) -> Panel:
         """What a process loads that decodes and does nothing else."""
@@ -189,11 +206,14 @@ class ScoreWork:
             embeddings.write(self.embeddings, unit.stem, *gathered.embedded())
         if output_name(unit) != self.measured:
             return self._write(unit, panel, [table])
-        said = differences(table, self._exact(unit, crew))
+        said = differences(table, self._exact(unit, crew, table.column("error").to_pylist()))
         return self._write(unit, panel, [table], as_metadata(said))
 
-    def _exact(self, shard: Shard, crew: Crew) -> pa.Table:
-        """The first rows of the shard with nothing cut short, columns with a model alone."""
+    def _exact(self, shard: Shard, crew: Crew, errors: Sequence[str | None]) -> pa.Table:
+        """The first rows of the shard with nothing cut short, columns with a model alone.
+
+        errors: of its rows; what crashed a decoder is not decoded here.
+        """
         chosen = choose(self.columns, self.model, self.pretrained)
         scores = [score for score in chosen.scores if score.uses_device]
         given = {c.name for score in scores for c in score.columns}
@@ -208,8 +228,10 @@ class ScoreWork:
         columns = tuple(name for name in chosen.columns if name in given)
         panel = plain._panel(scores, columns, pick_device(self.device))
         gathered = Gathered(panel, crew)
-        for row in islice(_rows(shard), MEASURED_ROWS):
-            gathered.add(panel.prepare(row))
+        for row, error in islice(zip(_rows(shard), errors, strict=True), MEASURED_ROWS):
+            crashed = error == "decoder_crashed"
+            found = panel.prepare_decoded(row, Failure(error)) if crashed else panel.prepare(row)
+            gathered.add(found)
         gathered.end()
         return gathered.table()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -13,7 +14,7 @@ from coyo_tools.pieces.shard_reader import Shard
 from coyo_tools.stages.score import Scored, ScoreWork, Unit
 from coyo_tools.words.progress import Listener, Progress
 
-_SMALL_BYTES = 64_000_000  # of input that is scored before a process has started
+_SMALL_BYTES = 64_000_000  # of input that one process scores before others have started
 
 
 def compute(
@@ -28,9 +29,11 @@ def compute(
     teller = _Teller(progress, units, units - len(left), "shards")
     cores = workers or engine.cores()
     total = Scored(0)
-    for unit, scored in _run(work, devices, cores, left, teller.rows):
-        teller.unit(unit)
-        total += scored
+    with tempfile.TemporaryDirectory(prefix="coyo-") as scratch:
+        work = replace(work, scratch=scratch)
+        for unit, scored in _run(work, devices, cores, left, teller.rows):
+            teller.unit(unit)
+            total += scored
     return total
 
 
@@ -41,11 +44,15 @@ def _run(
     units: Sequence[Unit],
     on_event: Callable[[Any], None],
 ) -> Iterator[tuple[Unit, Scored]]:
-    """A worker a device where models run; else as many processes as cores and units allow."""
+    """A worker a device where models run; else as many processes as cores and units allow.
+
+    Here only what decodes no picture: a decoder that crashes takes its process with it.
+    """
     if not units:
         return
     small = sum(unit.bytes for unit in units) < _SMALL_BYTES
-    if any(s.uses_device for s in choose(work.columns, work.model, work.pretrained).scores):
+    scores = choose(work.columns, work.model, work.pretrained).scores
+    if any(score.uses_device for score in scores):
         if small and work.decode_in == "auto":
             work = replace(work, decode_in="threads")
         threads = max(1, cores // len(devices))
@@ -54,7 +61,8 @@ def _run(
         return
     processes = 1 if small else min(cores, len(units))
     light = replace(work, threads=max(1, cores // processes))
-    processes = 0 if processes == 1 else processes
+    if processes == 1 and not any(score.needs_image for score in scores):
+        processes = 0
     yield from engine.run(light, units, processes=processes, on_event=on_event)
 
 

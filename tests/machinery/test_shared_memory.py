@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -129,3 +131,9 @@ def test_tensors_of_every_kind(pair: Pair) -> None:
     assert all(torch.equal(a, b) and a.dtype == b.dtype for a, b in zip(given, found, strict=True))
     row = torch.from_numpy(np.arange(30_000))[10:12]
     assert sum(mine.put(row)) < 1000  # not all that it is a part of
+
+
+def test_another_thread_may_be_importing_torch(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", ModuleType("torch"))  # nothing in it yet
+    mine, theirs = pair
+    assert np.array_equal(theirs.take(mine.put(np.arange(9))), np.arange(9))

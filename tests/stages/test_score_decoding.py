@@ -12,10 +12,12 @@ import pytest
 
 from coyo_tools.pieces.scores import known_scores, score_of, scores_of
 from coyo_tools.pieces.shard_reader import find_shards
+from coyo_tools.stages import score_table
 from coyo_tools.stages.decoders import Decoders
 from coyo_tools.stages.embeddings import EmbeddingsPlace
 from coyo_tools.stages.score import Scored, ScoreWork
-from tests import tiny_clip
+from coyo_tools.stages.score_difference import from_metadata
+from tests import crashing, tiny_clip
 from tests.scores import fingerprint
 from tests.tars import photographs, picture, sample, write_tar
 
@@ -147,6 +149,32 @@ def test_whole_pictures_are_handed_over_where_the_device_resizes_and_embeddings_
     ]
     assert kept[0] == kept[1]
     assert Path("img_emb/img_emb_00001.npy") in kept[0]
+
+
+@pytest.mark.slow
+def test_what_crashed_a_decoder_is_not_decoded_to_measure_a_shortcut(
+    tmp_path: Path, weights: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crashing.install(tmp_path / "modules", monkeypatch)
+    bad = picture(3) + b"crash me"
+    rows = [sample(n, bad if n == 3 else None) for n in range(6)]
+    write_tar(tmp_path / "shards" / "00000.tar", rows)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    (scratch / "open-00000.parquet").touch()  # a worker died at it
+    decode = score_table.decode
+    here: list[bytes] = []
+    monkeypatch.setattr(score_table, "decode", lambda d, *rest: here.append(d) or decode(d, *rest))
+    out = tmp_path / "out"
+    rest = {"precision": "bf16", "measured": "00000.parquet", "scratch": str(scratch)}
+    run(tmp_path / "shards", out, weights, CLIP, **rest)
+    assert pq.read_table(out / "00000.parquet").column("error").to_pylist() == [
+        "decoder_crashed" if n == 3 else None for n in range(6)
+    ]
+    assert len(here) == 5
+    assert bad not in here
+    said = from_metadata(pq.read_metadata(out / "00000.parquet").metadata)
+    assert said[CLIP]["rows"] == 5
 
 
 @pytest.mark.parametrize(

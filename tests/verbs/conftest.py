@@ -27,10 +27,12 @@ def in_small_bites():
 
 @pytest.fixture
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`score` with its models here: small ones are in the libraries' registries of this process
-    alone."""
+    """`score` with its worker here: small models are in the libraries' registries of this process
+    alone, and what a test puts in the place of something too."""
 
     def here(works: Any, units: Any, on_event: Any) -> Any:
         return works[0](iter(units), on_event)
 
+    run = engine.run
     monkeypatch.setattr(engine, "run_each", here)
+    monkeypatch.setattr(engine, "run", lambda *a, **k: run(*a, **{**k, "processes": 0}))

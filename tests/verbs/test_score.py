@@ -169,6 +169,7 @@ def test_a_broken_shard_may_be_made_again_and_a_finished_one_not(tmp_path: Path)
     assert fingerprint(tmp_path / "out") == fingerprint(tmp_path / "whole")
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_killed_between_shards_it_computes_only_the_rest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -244,6 +245,7 @@ def test_other_settings_or_shards_are_refused(tmp_path: Path) -> None:
     assert rows_of(tmp_path / "out")[0]["word_count"] == 1
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_each_tar_is_read_once_for_all_columns(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -310,6 +312,7 @@ def test_nothing_there_is_named(tmp_path: Path) -> None:
         coyo_tools.score(tmp_path / "empty", tmp_path / "out", settings())
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_shards_and_scores_may_be_remote(tmp_path: Path) -> None:
     import fsspec
 
