@@ -229,6 +229,16 @@ def _jpeg_agrees() -> bool:
     return True
 
 
+def unconvertible(image: Image.Image) -> Failure | None:
+    """Why a decoded picture is of a kind that Pillow converts neither to colours nor to grey."""
+    try:
+        for mode in ("RGB", "L"):
+            image.convert(mode)
+    except (OSError, ValueError) as error:
+        return Failure("corrupt_image", _line(error))
+    return None
+
+
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Without Pillow's remarks on odd metadata and large pictures: they are no failures.

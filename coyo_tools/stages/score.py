@@ -229,9 +229,8 @@ class ScoreWork:
         panel = plain._panel(scores, columns, pick_device(self.device))
         gathered = Gathered(panel, crew)
         for row, error in islice(zip(_rows(shard), errors, strict=True), MEASURED_ROWS):
-            crashed = error == "decoder_crashed"
-            found = panel.prepare_decoded(row, Failure(error)) if crashed else panel.prepare(row)
-            gathered.add(found)
+            crashed = Failure(error) if error == "decoder_crashed" else None
+            gathered.add(panel.prepare_decoded(row, crashed) if crashed else panel.prepare(row))
         gathered.end()
         return gathered.table()
 

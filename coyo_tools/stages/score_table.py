@@ -14,13 +14,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from coyo_tools.pieces.decoding import decode
+from coyo_tools.pieces.decoding import decode, unconvertible
 from coyo_tools.pieces.scores.base import Sample
 from coyo_tools.pieces.scores.embeddings import Kept
-from coyo_tools.pieces.scores.lanes import Lane
+from coyo_tools.pieces.scores.lanes import Lane, blaming
 from coyo_tools.stages.batch_size import BatchSizes
 from coyo_tools.stages.crew import Crew
 from coyo_tools.stages.embeddings import EmbeddedRow
+from coyo_tools.words.errors import EngineError
 from coyo_tools.words.failures import Failure
 
 if TYPE_CHECKING:
@@ -129,13 +130,14 @@ class Panel:
 
 
 def _prepare(lane: Lane, sample: Sample) -> Any:
-    try:
-        return lane.scorer.prepare(sample)
-    except (OSError, ValueError) as error:
-        if not lane.needs_image:
-            raise
-        # Decoded, yet of a kind that cannot be converted.
-        return Failure("corrupt_image", f"{type(error).__name__}: {error}"[:200])
+    with blaming(lane.label, f"on {sample.key or 'a row'}"):
+        try:
+            return lane.scorer.prepare(sample)
+        except (OSError, ValueError):
+            failure = unconvertible(sample.image) if sample.image is not None else None
+            if failure is None:  # the score's doing, not the picture's
+                raise
+            return failure
 
 
 class Gathered:
@@ -180,8 +182,9 @@ class Gathered:
 
     def _run(self, lane: Lane, batch: Sequence[tuple[int, Any]]) -> None:
         """Score a batch and put the values into their rows. Runs in a thread."""
-        with self._panel.clock.timed(lane.label):
+        with self._panel.clock.timed(lane.label), blaming(lane.label, "in a batch"):
             found = self._panel.sizes.score(lane, [ready for _, ready in batch])
+        _check_counts(lane, found, len(batch))
         for column, values in zip(lane.columns, found, strict=True):
             into = self._values[column.name]
             for (number, _), value in zip(batch, values, strict=True):
@@ -200,7 +203,7 @@ class Gathered:
             "error": self._errors,
         }
         columns = known | self._values
-        return pa.table([pa.array(columns[f.name], f.type) for f in schema], schema=schema)
+        return pa.table([_array(f, columns[f.name]) for f in schema], schema=schema)
 
     def embedded(self) -> tuple[list[EmbeddedRow], dict[str, tuple[list[Any], list[Any]]]]:
         """The rows and, by encoder, the vectors of pictures and captions, after `table`."""
@@ -210,3 +213,27 @@ class Gathered:
             image, text = each.columns
             vectors[each.name] = self._values[image], self._values[text]
         return rows, vectors
+
+
+def _check_counts(lane: Lane, found: Sequence[Sequence[Any]], rows: int) -> None:
+    """Raise EngineError where a score gives other columns than it declares, or other rows."""
+    names = [column.name for column in lane.columns]
+    if len(found) != len(names):
+        wrong = f"{len(found)} columns, not {len(names)}"
+        raise EngineError(f"the score gave {wrong}", where=lane.label)
+    for name, values in zip(names, found, strict=True):
+        if len(values) != rows:
+            raise EngineError(f"the score gave {len(values)} values for {rows} rows", where=name)
+
+
+def _array(field: pa.Field, values: Sequence[Any]) -> pa.Array:
+    """A column of the table. Raises EngineError where a score gave what its dtype cannot hold."""
+    import pyarrow as pa
+
+    try:
+        return pa.array(values, field.type)
+    except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
+        told = str(error).splitlines()[0][:200]
+        raise EngineError(
+            f"the score gave a value that is no {field.type}: {told}", where=field.name
+        ) from error

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import io
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 import pytest
+from PIL import Image
 
 from coyo_tools.pieces.scores.base import IMAGE, TEXT, Sample, Score, ScoreColumn
-from coyo_tools.pieces.scores.lanes import Lane
+from coyo_tools.pieces.scores.lanes import Lane, load_lanes
 from coyo_tools.stages import score as stage
 from coyo_tools.stages import score_table
 from coyo_tools.stages.batch_size import BatchSizes
 from coyo_tools.stages.crew import Crew
-from coyo_tools.words.errors import SettingsError
+from coyo_tools.words.errors import EngineError, SettingsError
 from coyo_tools.words.failures import Failure
+from tests.tars import picture
 
 
 class Recorder:
@@ -50,11 +53,17 @@ def panel_of(scorer: Any, batch_size: int, inputs: tuple[str, ...] = (IMAGE,)) -
     return score_table.Panel(lanes, ("test",), BatchSizes(batch_size))
 
 
-def gathered(panel: score_table.Panel, keys: Sequence[str], threads: int = 1) -> pa.Table:
+def gathered(
+    panel: score_table.Panel,
+    keys: Sequence[str],
+    threads: int = 1,
+    pictures: Mapping[str, bytes] | None = None,
+) -> pa.Table:
+    pictures = pictures or {}
     with Crew(threads, None) as crew:
         found = score_table.Gathered(panel, crew)
         for number, key in enumerate(keys):
-            found.add(panel.prepare(score_table.Row(key, number, "caption")))
+            found.add(panel.prepare(score_table.Row(key, number, "caption", pictures.get(key))))
         found.end()
         return found.table()
 
@@ -69,8 +78,11 @@ def test_batches_are_full_but_the_last_and_values_stay_in_their_rows() -> None:
 
 
 def test_rows_without_a_value_and_failed_rows_take_no_place_in_a_batch() -> None:
-    scorer = Recorder({"b": None, "c": Failure("corrupt_image"), "e": OSError("odd mode")})
-    table = gathered(panel_of(scorer, 2, (IMAGE, TEXT)), list("abcdef"))
+    scorer = Recorder({"b": None, "c": Failure("corrupt_image"), "e": ValueError("odd mode")})
+    lab = io.BytesIO()
+    Image.new("LAB", (8, 8)).save(lab, "TIFF")  # which Pillow converts to colours, not to grey
+    pictures = {"e": lab.getvalue()}
+    table = gathered(panel_of(scorer, 2, (IMAGE, TEXT)), list("abcdef"), pictures=pictures)
     assert scorer.batches == [["a", "d"], ["f"]]
     assert table.column("test").to_pylist() == [
         "scored a",
@@ -90,9 +102,53 @@ def test_rows_without_a_value_and_failed_rows_take_no_place_in_a_batch() -> None
     ]
 
 
-def test_an_error_that_no_picture_explains_is_raised() -> None:
-    with pytest.raises(ValueError, match="a bug"):
-        gathered(panel_of(Recorder({"a": ValueError("a bug")}), 2, (TEXT,)), ["a"])
+@pytest.mark.parametrize("inputs", [(TEXT,), (IMAGE,)])
+def test_an_error_that_no_picture_explains_names_the_score(inputs: tuple[str, ...]) -> None:
+    panel = panel_of(Recorder({"a": ValueError("a bug\nin lines")}), 2, inputs)
+    said = "test: the score failed on a: ValueError: a bug; --debug shows where"
+    with pytest.raises(EngineError, match=f"^{said}$") as raised:
+        gathered(panel, ["a"], pictures={"a": picture()})
+    assert "in prepare" in raised.value.details
+
+
+class Given:
+    """A score that gives what it is made with, whatever the batch."""
+
+    def __init__(self, found: Any) -> None:
+        self.found = found
+
+    def prepare(self, sample: Sample) -> str:
+        return sample.key
+
+    def score(self, _: Sequence[str]) -> Any:
+        if isinstance(self.found, Exception):
+            raise self.found
+        return self.found
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ((["a"],), "the score gave 1 values for 2 rows"),
+        ((["a", "b"], ["c", "d"]), "the score gave 2 columns, not 1"),
+        (([1, 2],), "the score gave a value that is no string: Expected bytes, got a 'int'"),
+        (LookupError("none"), "the score failed in a batch: LookupError: none; --debug shows"),
+        (None, "the score failed in a batch: TypeError: 'NoneType'"),
+    ],
+)
+def test_what_a_score_gives_wrongly_names_it(found: Any, said: str) -> None:
+    with pytest.raises(EngineError) as raised:
+        gathered(panel_of(Given(found), 2, (TEXT,)), ["a", "b"])
+    assert str(raised.value).startswith(f"test: {said}")
+
+
+def test_a_score_that_does_not_load_is_named() -> None:
+    def load(_: Any) -> Any:
+        raise OSError("no licence found")
+
+    declared = Score("odd", (ScoreColumn("odd", "string", "a test"),), (TEXT,), "", "", load)
+    with pytest.raises(EngineError, match="odd: the score failed to load: OSError: no licence"):
+        load_lanes([declared], "cpu", "fp32", {})
 
 
 def test_devices() -> None:

@@ -18,6 +18,7 @@ from coyo_tools.pieces.shard_reader import find_shards
 from coyo_tools.stages import score_table
 from coyo_tools.stages.score import Scored, ScoreWork
 from coyo_tools.stages.score_difference import MEASURED_ROWS, from_metadata
+from coyo_tools.words.errors import EngineError
 from tests import tiny_clip
 from tests.tars import photographs, sample, write_shards, write_tar
 
@@ -173,6 +174,6 @@ def test_an_error_in_a_batch_ends_the_work(
 
     monkeypatch.setattr(clip.ClipEncoder, "embed_texts", fails)
     shards = write_shards(tmp_path / "shards", 2, 40)
-    with pytest.raises(RuntimeError, match="a bug"):
+    with pytest.raises(EngineError, match=rf"{CLIP}.*: the score failed in a batch: Runtime.*bug"):
         run(shards, tmp_path / "out", weights, threads=2)
     assert list((tmp_path / "out").glob("*.parquet")) == []

@@ -68,12 +68,15 @@ NOT_RECOMPUTED: Mapping[str, str] = {
     "text": "it is the caption itself",
 }
 
+# Columns that every scores file has besides those asked for.
+WRITTEN_BESIDE = ("id", "key", "error")
+
 
 @cache
 def known_scores() -> tuple[Score, ...]:
     """SCORES, then those of other installed packages. Raises PluginError."""
     stems = (stem for family in FAMILIES if family.needs_model for stem in family.columns)
-    return SCORES + plugins(SCORES, (*NOT_RECOMPUTED, *stems))
+    return SCORES + plugins(SCORES, (*NOT_RECOMPUTED, *WRITTEN_BESIDE, *stems))
 
 
 @cache

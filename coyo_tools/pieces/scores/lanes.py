@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -20,7 +22,26 @@ from coyo_tools.pieces.scores.base import (
     Setup,
     Weights,
 )
+from coyo_tools.words.errors import CoyoError, EngineError
 from coyo_tools.words.failures import Failure
+
+
+@contextmanager
+def blaming(label: str, doing: str) -> Iterator[None]:
+    """Raise what a score raises, which may be anything, as an EngineError that names the score."""
+    try:
+        yield
+    except CoyoError:
+        raise
+    except Exception as error:
+        told = (str(error).strip().splitlines() or [""])[0][:200]
+        named = EngineError(
+            f"the score failed {doing}: {type(error).__name__}: {told}",
+            where=label,
+            todo="--debug shows where",
+        )
+        named.details = traceback.format_exc()
+        raise named from error
 
 
 @dataclass(frozen=True)
@@ -71,19 +92,21 @@ def load_lanes(
         file, words = (weights[each.name] if each else None for each in (wanted, tokenizer))
         return Setup(device, precision, file, words, compiled, resize_on_device, prepares_only)
 
+    def loaded(group: Sequence[Score]) -> Scorer:
+        if encoder := group[0].encoder:
+            wanted = () if prepares_only else group
+            heads = [cast("Head", score.load(setup(score.weights))) for score in wanted]
+            embedding = encoder.load(setup(encoder.weights, encoder.tokenizer))
+            return Encoded(embedding, group, heads)
+        return cast("Scorer", group[0].load(setup(group[0].weights)))
+
     together: dict[object, list[Score]] = {}
     for score in scores:
         together.setdefault(score.encoder or score.name, []).append(score)
     lanes = []
     for group in together.values():
-        if encoder := group[0].encoder:
-            wanted = () if prepares_only else group
-            heads = [cast("Head", score.load(setup(score.weights))) for score in wanted]
-            embedding = encoder.load(setup(encoder.weights, encoder.tokenizer))
-            lanes.append(Lane(tuple(group), Encoded(embedding, group, heads)))
-        else:
-            scorer = cast("Scorer", group[0].load(setup(group[0].weights)))
-            lanes.append(Lane(tuple(group), scorer))
+        with blaming(", ".join(score.name for score in group), "to load"):
+            lanes.append(Lane(tuple(group), loaded(group)))
     return lanes
 
 

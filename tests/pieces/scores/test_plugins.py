@@ -27,6 +27,8 @@ SCORE = declared("vowels")
 BOTH = (SCORE, declared("consonants"))
 CLASH = declared("word_count")
 PUBLISHED = declared("watermark_score")
+KEY = declared("key")
+ERROR = declared("error")
 TWICE = (SCORE, SCORE)
 NUMBER = 3
 EMPTY = ()
@@ -70,6 +72,8 @@ def test_one_or_several_are_found(install: Install) -> None:
     [
         ("vowel_scores:CLASH", "gives a column 'word_count', which there is already"),
         ("vowel_scores:PUBLISHED", "gives a column 'watermark_score', which there is already"),
+        ("vowel_scores:KEY", "gives a column 'key', which there is already"),
+        ("vowel_scores:ERROR", "gives a column 'error', which there is already"),
         ("vowel_scores:TWICE", "gives a column 'vowels', which there is already"),
         ("vowel_scores:NUMBER", "is neither a Score nor a tuple of them"),
         ("vowel_scores:EMPTY", "is neither a Score nor a tuple of them"),
