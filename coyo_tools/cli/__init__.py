@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 
+from coyo_tools.cli.interrupts import interrupts_prevail
 from coyo_tools.machinery import allocator
 from coyo_tools.words.errors import CoyoError, StorageError
 
@@ -160,7 +161,10 @@ def _invoke(args: list[str]) -> Any:
         from click.shell_completion import shell_complete
 
         return shell_complete(coyo, {}, "coyo", "_COYO_COMPLETE", completing)
-    with coyo.make_context("coyo", args, auto_envvar_prefix="COYO") as ctx:
+    with (
+        coyo.make_context("coyo", args, auto_envvar_prefix="COYO") as ctx,
+        interrupts_prevail(),
+    ):
         return coyo.invoke(ctx)
 
 

@@ -5,39 +5,31 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from coyo_tools.machinery.manifest import Manifest, Run, begin, digest_of_ids
 from coyo_tools.machinery.storage import Folder, folder_at
-from coyo_tools.pieces import agreement
-from coyo_tools.pieces.phash import UNKNOWN
 from coyo_tools.pieces.report.scatter_sheet import scatter_sheet
-from coyo_tools.pieces.scores import NOT_RECOMPUTED, score_of
+from coyo_tools.pieces.scores import NOT_RECOMPUTED
 from coyo_tools.pieces.source import OpenPart, Source, SourceLike, find
 from coyo_tools.stages.compare import (
     PHASH,
     PHASH_NOW,
     Joined,
-    Values,
     comparable,
     join,
     load_scores,
 )
+from coyo_tools.stages.compare_figures import counts, drift_of, figures_of
 from coyo_tools.stages.score_difference import in_words
 from coyo_tools.words.config import CompareSettings, as_json
 from coyo_tools.words.errors import ParityError, SchemaError, SettingsError, SourceError, nearest
 from coyo_tools.words.progress import Listener, Progress, silent
 from coyo_tools.words.schema import COYO
 
-if TYPE_CHECKING:
-    import numpy as np
-
-    Array = np.ndarray[Any, Any]
-
 RESULT = "compare.json"
 SCATTER = "scatter.svg"
 DIFFERENCES = "differences.parquet"
-LARGEST = 200  # rows a column in differences.parquet
 
 
 @dataclass(frozen=True)
@@ -249,7 +241,7 @@ def _write(
     kinds: Mapping[str, str],
     notes: Sequence[str],
 ) -> None:
-    drift = _drift(joined)
+    drift = drift_of(joined)
     document: dict[str, Any] = {
         "rows": {
             "scores": joined.rows,
@@ -259,13 +251,13 @@ def _write(
             "duplicate_ids_in_scores": joined.duplicate_ids_in_scores,
             "duplicate_ids_in_source": joined.duplicate_ids_in_source,
         },
-        "drift": _counts(drift[joined.found]),
+        "drift": counts(drift[joined.found]),
         "columns": {},
         "notes": list(notes),
     }
     worst = []
     for name in columns:
-        column, rows = _column(name, kinds[name], joined, drift)
+        column, rows = figures_of(name, kinds[name], joined, drift)
         document["columns"][name] = column
         worst += rows
     drawn = scatter_sheet(document["columns"])
@@ -280,111 +272,6 @@ def _write(
     result = {"rows": document["rows"], "drift": document["drift"], "columns": summary}
     files = [RESULT, DIFFERENCES] + ([SCATTER] if drawn is not None else [])
     run.finish(result, files, digest_of_ids([joined.ids[joined.found]]))
-
-
-def _drift(joined: Joined) -> Array:
-    """What became of every picture: the stored hash against the one of what was fetched.
-
-    The hash of the fetched original is taken where the source has it, else the recomputed one.
-    """
-    import numpy as np
-
-    then = joined.stored.get(PHASH)
-    now = joined.stored.get(PHASH_NOW) or joined.recomputed.get(PHASH)
-    if then is None or now is None:
-        return np.full(len(joined.ids), agreement.DRIFTS.index(UNKNOWN))
-    distance = agreement.bits(then.array, now.array)
-    return agreement.drifts(distance, then.known & now.known)
-
-
-def _counts(drift: Array) -> dict[str, int]:
-    return {name: int((drift == i).sum()) for i, name in enumerate(agreement.DRIFTS)}
-
-
-def _column(
-    name: str, kind: str, joined: Joined, drift: Array
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """One entry of compare.json, and the column's rows of differences.parquet."""
-    import numpy as np
-
-    ours = joined.recomputed[name]
-    theirs = joined.stored.get(name) or Values(ours.array, np.zeros(len(ours.known), bool))
-    both = joined.found & ours.known & theirs.known
-    ids, stored, recomputed = joined.ids[both], theirs.array[both], ours.array[both]
-    precision = _precision(name, kind, ours, theirs)
-    head = {
-        "kind": kind,
-        "precision": precision,
-        "missing_stored": int((joined.found & ~theirs.known).sum()),
-        "missing_recomputed": int((joined.found & ~ours.known).sum()),
-    }
-    if kind == "hash":
-        figures = agreement.hashes(stored, recomputed)
-        difference = agreement.bits(stored, recomputed)
-    else:
-        difference = agreement.differences(stored, recomputed)
-        figures = agreement.numbers(stored, recomputed, precision)
-        figures["histogram"] = agreement.histogram(difference)
-        drawn = agreement.sample(ids, stored, recomputed)
-        figures["sample"] = agreement.pairs(stored[drawn], recomputed[drawn])
-        figures["by_drift"] = _by_drift(name, stored, recomputed, drift[both], precision)
-        if figures["by_drift"]:  # a letter a pair
-            letters = [agreement.DRIFTS[i][0] for i in drift[both][drawn]]
-            figures["sample_drift"] = "".join(letters)
-    score = score_of(name)
-    figures["notes"] = [score.note] if score and score.note else []
-    chosen = agreement.largest(ids, difference, LARGEST)
-    rows = [_row(name, kind, i, ids, stored, recomputed, difference, drift[both]) for i in chosen]
-    return head | figures, rows
-
-
-def _precision(name: str, kind: str, ours: Values, theirs: Values) -> str:
-    """In what two values count as equal: the column's own precision."""
-    if kind == "hash":
-        return agreement.HASH
-    if name in COYO and COYO[name].float16_valued:
-        return agreement.FLOAT16
-    kinds = {ours.array.dtype.kind, theirs.array.dtype.kind}
-    if kinds == {"i"}:
-        return agreement.INTEGER
-    small = min(ours.array.dtype.itemsize, theirs.array.dtype.itemsize) <= 4
-    return agreement.FLOAT32 if small else agreement.FLOAT64
-
-
-def _by_drift(
-    name: str, stored: Array, recomputed: Array, drift: Array, precision: str
-) -> dict[str, Any]:
-    """The same figures for pictures unchanged, drifted, replaced; {} for columns of the text."""
-    score = score_of(name)
-    if score is not None and not score.needs_image:
-        return {}
-    return {
-        kind: agreement.numbers(stored[drift == i], recomputed[drift == i], precision)
-        for i, kind in enumerate(agreement.DRIFTS)
-    }
-
-
-def _row(
-    name: str,
-    kind: str,
-    at: int,
-    ids: Array,
-    stored: Array,
-    recomputed: Array,
-    difference: Array,
-    drift: Array,
-) -> dict[str, Any]:
-    def said(value: Any) -> str:
-        return f"{int(value):016x}" if kind == "hash" else repr(value.item())
-
-    return {
-        "id": int(ids[at]),
-        "column": name,
-        "stored": said(stored[at]),
-        "recomputed": said(recomputed[at]),
-        "difference": float(difference[at]),
-        "drift": agreement.DRIFTS[int(drift[at])],
-    }
 
 
 def _write_differences(folder: Folder, rows: Sequence[Mapping[str, Any]]) -> None:
