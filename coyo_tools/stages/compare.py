@@ -100,7 +100,8 @@ def values_of(column: pa.ChunkedArray) -> Values:
         array = column.fill_null(np.nan).to_numpy()
         return Values(array, known & ~np.isnan(array))
     if pa.types.is_integer(column.type):
-        return Values(column.fill_null(0).to_numpy().astype(np.int64), known)
+        whole = np.uint64 if pa.types.is_uint64(column.type) else np.int64
+        return Values(column.fill_null(0).to_numpy().astype(whole), known)
     return _hashes(column)
 
 

@@ -85,7 +85,7 @@ def _precision(name: str, kind: str, ours: Values, theirs: Values) -> str:
     if name in COYO and COYO[name].float16_valued:
         return agreement.FLOAT16
     kinds = {ours.array.dtype.kind, theirs.array.dtype.kind}
-    if kinds == {"i"}:
+    if kinds <= {"i", "u"}:
         return agreement.INTEGER
     small = min(ours.array.dtype.itemsize, theirs.array.dtype.itemsize) <= 4
     return agreement.FLOAT32 if small else agreement.FLOAT64

@@ -13,6 +13,7 @@ from coyo_tools.pieces.report.scatter_sheet import scatter_sheet
 from coyo_tools.pieces.scores import NOT_RECOMPUTED
 from coyo_tools.pieces.source import OpenPart, Source, SourceLike, find
 from coyo_tools.stages.compare import (
+    NOT_COMPARED,
     PHASH,
     PHASH_NOW,
     Joined,
@@ -97,6 +98,7 @@ def compare(
     ours, theirs = find(scores), find(source, schema=settings.schema)
     our_parts, their_parts = ours.open_all(), theirs.open_all()
     columns, kinds = _common(ours, our_parts, theirs, their_parts, settings.columns)
+    _check_limit(settings, columns, kinds)
     folder = folder_at(out)
     for each in (ours, theirs):
         each.keep_out(folder.url, [DIFFERENCES])
@@ -116,6 +118,8 @@ def compare(
             join(joined, their_parts, _asked(columns, their_parts), _teller(progress, total))
             _check_found(joined, ours, theirs)
             notes = [*_notes(ours.manifest), *_not_set_against(kinds, their_parts)]
+            if untreated := [] if settings.columns else _untreated(our_parts, their_parts):
+                notes.append(f"neither numbers nor hashes, not compared: {', '.join(untreated)}")
             _write(run, folder, joined, columns, kinds, notes)
         return Comparison(folder.url, **folder.read_json(RESULT))
 
@@ -128,9 +132,9 @@ def _common(
     asked: Sequence[str],
 ) -> tuple[list[str], dict[str, str]]:
     """Columns to compare, in the scores' order, and their kinds. Raises where there are none."""
-    if not our_parts or not their_parts:
-        empty = ours if not our_parts else theirs
-        raise SourceError("holds no rows to compare", where=empty.url)
+    for side, parts in ((ours, our_parts), (theirs, their_parts)):
+        if not any(part.rows for part in parts):
+            raise SourceError("holds no rows to compare", where=side.url)
     kinds = comparable(our_parts[0])
     there = [comparable(part) for part in their_parts]
     # A shard's width is that of the stored picture; the metadata's stands beside it.
@@ -144,11 +148,9 @@ def _common(
     ]
     for name in asked:
         if name not in common:
-            raise SettingsError(
-                f"{name!r} is not a column that both sides have",
-                where="-c",
-                todo=_which(name, common),
-            )
+            is_there = name in _untreated(our_parts, their_parts)
+            what = "neither numbers nor hashes" if is_there else "not a column that both sides have"
+            raise SettingsError(f"{name!r} is {what}", where="-c", todo=_which(name, common))
     if not common:
         raise SchemaError(
             f"has none of the columns {', '.join(kinds) or '(none)'} of {ours.url}",
@@ -158,6 +160,29 @@ def _common(
         )
     chosen = [name for name in common if name in asked] if asked else common
     return chosen, kinds
+
+
+def _untreated(our_parts: Sequence[OpenPart], their_parts: Sequence[OpenPart]) -> list[str]:
+    """Columns of both sides that are neither numbers nor hashes, such as labels."""
+    theirs = {name for part in their_parts for name in part.schema.names}
+    kinds = comparable(our_parts[0])
+    return [
+        name
+        for name in our_parts[0].schema.names
+        if name in theirs and name not in kinds and name not in NOT_COMPARED
+    ]
+
+
+def _check_limit(
+    settings: CompareSettings, columns: Sequence[str], kinds: Mapping[str, str]
+) -> None:
+    """Refuse a limit that no column could go beyond."""
+    if settings.max_mean_difference is not None and "number" not in map(kinds.get, columns):
+        raise SettingsError(
+            f"is a limit for numbers, and only hashes are compared: {', '.join(columns)}",
+            where="--max-mean-difference",
+            todo="leave it out, or name a column of numbers with -c",
+        )
 
 
 def _which(name: str, common: Sequence[str]) -> str:

@@ -318,7 +318,7 @@ class CompareSettings:
     schema: str = schema_option()
     max_mean_difference: float | None = option(
         None,
-        "End with status 1 where a column's mean absolute difference is larger.",
+        "End with status 1 where the mean absolute difference of a column of numbers is larger.",
         minimum=0,
         metavar="X",
         affects_result=False,

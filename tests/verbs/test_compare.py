@@ -196,6 +196,43 @@ def test_what_cannot_be_said_is_no_agreement(tmp_path: Path) -> None:
         found.check(0.5)
 
 
+def test_a_limit_that_no_column_could_go_beyond_is_refused(
+    scores: Path, source: Path, tmp_path: Path
+) -> None:
+    asked = CompareSettings(columns=("image_phash",), max_mean_difference=0)
+    with pytest.raises(SettingsError, match=r"^--max-mean-difference: is a limit for numbers, and"):
+        coyo_tools.compare(scores, source, tmp_path / "out", asked)
+    assert not (tmp_path / "out").exists()
+
+
+def test_sides_without_rows_are_named(scores: Path, tmp_path: Path) -> None:
+    empty = tmp_path / "empty.parquet"
+    pq.write_table(pq.read_table(scores).slice(0, 0), empty)
+    for sides in ((empty, scores), (scores, empty)):
+        with pytest.raises(SourceError, match=r"empty\.parquet: holds no rows to compare"):
+            coyo_tools.compare(*sides, tmp_path / "out")
+
+
+def test_columns_that_are_neither_numbers_nor_hashes_are_named(tmp_path: Path) -> None:
+    columns: dict[str, Any] = {"id": [1], "labels": [["cat"]], "flag": [True], "word_count": [3]}
+    ours, theirs = (write(tmp_path / f"{side}.parquet", **columns) for side in "st")
+    found = coyo_tools.compare(ours, theirs, tmp_path / "out")
+    assert found.notes == ["neither numbers nor hashes, not compared: labels, flag"]
+    with pytest.raises(SettingsError, match="'flag' is neither numbers nor hashes; those are word"):
+        coyo_tools.compare(ours, theirs, tmp_path / "c", CompareSettings(columns=("flag",)))
+    chosen = CompareSettings(columns=("word_count",))
+    assert coyo_tools.compare(ours, theirs, tmp_path / "w", chosen).notes == []
+
+
+def test_whole_numbers_beyond_int64(tmp_path: Path) -> None:
+    big = [2**63 + 1, 2**64 - 1, 5]
+    ours = write(tmp_path / "s.parquet", id=[1, 2, 3], own=pa.array(big, pa.uint64()))
+    theirs = write(tmp_path / "t.parquet", id=[1, 2, 3], own=pa.array([1, -1, 5], pa.int64()))
+    found = coyo_tools.compare(ours, theirs, tmp_path / "out").columns["own"]
+    assert (found["precision"], found["equal_rows"]) == ("integer", 1)
+    assert found["mean_difference"] == pytest.approx(2**63)
+
+
 def test_only_hashes_draw_nothing(scores: Path, tmp_path: Path) -> None:
     theirs = write(tmp_path / "t.parquet", id=[1, 2], image_phash=[ZERO, OTHER])
     found = coyo_tools.compare(scores, theirs, tmp_path / "out")
