@@ -143,18 +143,22 @@ def _kept(result: ScoreResult, encoder: str, kept: Mapping[str, Any]) -> str:
     without = ""
     if kept["left_out"]:
         without = f", {show.count(kept['left_out'])} without picture or caption left out"
-    rows = f"{_many(kept['rows'], 'row')} of {kept['dimensions']} numbers"
+    rows = _many(kept["rows"], "row")
+    if kept["dimensions"] is not None:
+        rows += f" of {kept['dimensions']} numbers"
     return f"embeddings of {encoder}: {rows}{without}: {result.embeddings}"
 
 
 def _ending(result: ScoreResult) -> str:
-    speed = "was complete already"
+    spent = show.seconds(result.seconds)
     if result.rows_per_s is not None:
-        speed = f"{result.rows_per_s:,.1f} rows/s, {show.seconds(result.seconds)}"
-    return (
-        f"{_many(result.rows, 'row')} of {_many(result.units, 'file')}, {speed}: {result.out}"
-        f"   {show.following('coyo', 'compare', result.out, result.input, '-o', 'comparison')}"
-    )
+        spent = f"{result.rows_per_s:,.1f} rows/s, {spent}"
+    said = "was complete already" if result.was_complete else spent
+    done = f"{_many(result.rows, 'row')} of {_many(result.units, 'file')}, {said}: {result.out}"
+    if not (result.rows and result.has_tables):
+        return done
+    following = show.following("coyo", "compare", result.out, result.input, "-o", "comparison")
+    return f"{done}   {following}"
 
 
 def _many(number: int, word: str) -> str:

@@ -69,11 +69,15 @@ class Shard:
 
 @dataclass(frozen=True)
 class Shards:
-    """The shards of one folder, in name order. manifest: of the run that wrote them, if ours."""
+    """The shards of one folder, in name order. manifest: of the run that wrote them, if ours.
+
+    has_tables: whether there is parquet beside them.
+    """
 
     url: str
     shards: tuple[Shard, ...]
     manifest: Manifest | None = None
+    has_tables: bool = False
 
 
 @dataclass
@@ -144,12 +148,13 @@ def find_shards(place: str | os.PathLike[str]) -> Shards | None:
             if fs.exists(path) or set(url) & set("*?["):
                 return None
             raise SourceNotFound("no such file or folder", where=url, todo="check the path")
-        found = {p: i for p, i in fs.find(path, detail=True).items() if _is_shard(p, path)}
+        there = fs.find(path, detail=True)
+    found = [p for p in sorted(there) if _is_one(p, path, ".tar")]
     if not found:
         return None
-    shards = tuple(_shard(url, path, p, found[p]) for p in sorted(found))
+    shards = tuple(_shard(url, path, p, there[p]) for p in found)
     tell_apart([shard.name for shard in shards], url)
-    return Shards(url, shards, _manifest(url))
+    return Shards(url, shards, _manifest(url), any(_is_one(p, path, ".parquet") for p in there))
 
 
 def _on_the_web(url: str) -> Shards | None:
@@ -157,11 +162,11 @@ def _on_the_web(url: str) -> Shards | None:
     if url.endswith(".parquet") or set(url) & set("*?["):
         return None
     listed = (url,) if url.endswith(".tar") else web_folders.listed(url, traffic)
-    found = tuple(
-        _shard_on_the_web(url, p, traffic) for p in sorted(listed, key=unquote) if _is_shard(p, url)
-    )
+    tars = [p for p in sorted(listed, key=unquote) if _is_one(p, url, ".tar")]
+    found = tuple(_shard_on_the_web(url, p, traffic) for p in tars)
     tell_apart([shard.name for shard in found], url)
-    return Shards(url, found) if found else None
+    tables = any(_is_one(p, url, ".parquet") for p in listed)
+    return Shards(url, found, has_tables=tables) if found else None
 
 
 def _shard_on_the_web(url: str, path: str, traffic: Traffic) -> Shard:
@@ -172,9 +177,9 @@ def _shard_on_the_web(url: str, path: str, traffic: Traffic) -> Shard:
         raise SourceNotFound("no such file", where=path, todo="check the address") from error
 
 
-def _is_shard(path: str, root: str) -> bool:
+def _is_one(path: str, root: str, ending: str) -> bool:
     inner = path[len(root) :].strip("/").split("/")
-    return path.endswith(".tar") and not any(part.startswith((".", "_")) for part in inner)
+    return path.endswith(ending) and not any(part.startswith((".", "_")) for part in inner)
 
 
 def _shard(url: str, root: str, path: str, info: dict[str, Any]) -> Shard:

@@ -7,7 +7,7 @@ import re
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +65,8 @@ class ScoreResult:
     scores that have a model, found or given, and halved where the device's memory ended; {} where
     nothing was left. precision_difference: by column of a model the `mean` and `largest` absolute
     difference from float32, full decoding and Pillow's resizing in the first `rows`, and how many
-    rows `lost` their value by it; {} where that was the way.
+    rows `lost` their value by it; {} where that was the way. was_complete: nothing was left to do.
+    has_tables: the input holds parquet, which `compare` takes.
     """
 
     out: str
@@ -81,6 +82,8 @@ class ScoreResult:
     embedded: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     batch_sizes: Mapping[str, int] = field(default_factory=dict)
     precision_difference: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    was_complete: bool = False
+    has_tables: bool = True
 
     @property
     def rows_per_s(self) -> float | None:
@@ -140,8 +143,8 @@ def score(
         ) as run,
         keeping(settings, scores, digests, found.units, inputs, versions, overwrite) as kept,
     ):
-        now = Scored(0)
-        if not run.done or (kept and not kept.run.done):
+        now, was_complete = Scored(0), run.done and (not kept or kept.run.done)
+        if not was_complete:
             place = kept.place if kept else None
             work = _work(folder, settings, weights, found.units, place)
             left = _left(found.units, folder, kept)
@@ -152,7 +155,8 @@ def score(
         if kept and not kept.run.done:
             kept.finish([stem_of(unit) for unit in found.units])
         seconds = time.monotonic() - started
-        return _result(run, kept, found, now, seconds)
+        made = _result(run, kept, found, now, seconds)
+        return replace(made, was_complete=was_complete)
 
 
 def _keep_apart(found: _Found, out: str, embeddings: str | None) -> None:
@@ -226,6 +230,7 @@ class _Found:
     identities: list[dict[str, Any]]
     looks_like_input: Sequence[str] = ()  # of what is written, were it below the input
     pictures: Mapping[str, Any] | None = None  # how `download` stored them, where it says so
+    has_tables: bool = True
 
 
 def _units(place: SourceLike, settings: ScoreSettings, scores: Sequence[Score]) -> _Found:
@@ -233,7 +238,8 @@ def _units(place: SourceLike, settings: ScoreSettings, scores: Sequence[Score]) 
     if shards is not None:
         identities = [s.identity() for s in shards.shards]
         pictures = _pictures(shards.manifest)
-        return _Found(shards.url, shards.shards, identities, pictures=pictures)
+        tables = shards.has_tables
+        return _Found(shards.url, shards.shards, identities, pictures=pictures, has_tables=tables)
     source = find(place, schema=settings.schema)
     for needy in (s for s in scores if s.needs_shard):
         raise SourceError(
@@ -356,4 +362,5 @@ def _result(
         embedded=kept.run.manifest.result["encoders"] if kept else {},
         batch_sizes=now.batch_sizes,
         precision_difference=result.get("precision_difference", {}),
+        has_tables=found.has_tables,
     )

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from coyo_tools.cli import main, score
 from coyo_tools.pieces.scores import SCORES
 from coyo_tools.verbs.score import ScoreResult
-from tests.tars import picture, sample, write_shards, write_tar
+from tests.tars import FIRST_ID, picture, sample, write_shards, write_tar
 
 BY_COLUMN = [c.name for score in SCORES for c in score.columns]
 
@@ -42,10 +45,39 @@ def test_scoring_prints_a_table_and_the_next_command(
         r"time of all threads: decode \S+ s; image_phash \S+ s; word_count \S+ s", lines[4]
     )
     assert "3 rows of 1 file," in lines[5]
-    assert f"next: coyo compare {tmp_path / 'o'} {tmp_path / 's'} -o comparison" in lines[5]
+    assert "next:" not in lines[5]  # tars hold no columns to compare with
     _, out, _ = run(capsys, "score", tmp_path / "s", "-o", tmp_path / "o", *columns)
     assert "was complete already" in out
     assert "time of" not in out
+
+
+def test_the_next_command_can_be_typed_as_it_stands(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shards = write_shards(tmp_path / "my shards", 1, 2)
+    table = pa.table({"id": [FIRST_ID, FIRST_ID + 1], "word_count": [3, 3]})
+    pq.write_table(table, shards / "00000.parquet")
+    _, out, _ = run(capsys, "score", shards, "-o", tmp_path / "my scores", "-c", "word_count")
+    words = shlex.split(out.splitlines()[-1].partition("next: coyo ")[2])
+    words[-1] = str(tmp_path / "my comparison")
+    status, out, _ = run(capsys, *words)
+    assert status == 0
+    assert f"next: coyo report '{words[-1]}' -o report.html" in out
+    tar = shards / "00000.tar"
+    _, out, _ = run(capsys, "score", tar, "-o", tmp_path / "of tar", "-c", "word_count")
+    assert "next:" not in out
+
+
+def test_no_rows_are_not_complete_already(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ("score", write_shards(tmp_path / "s", 1, 0), "-o", tmp_path / "o", "-c", "word_count")
+    first, again = (run(capsys, *asked)[1].splitlines()[-1] for _ in range(2))
+    assert re.fullmatch(rf"0 rows of 1 file, \S+ s: {tmp_path / 'o'}", first)
+    assert again == f"0 rows of 1 file, was complete already: {tmp_path / 'o'}"
+    kept = {"rows": 0, "left_out": 0, "dimensions": None}
+    made = ScoreResult("o", "s", 1, 0, {}, (), 0, 1.0, embeddings="e", embedded={"clip": kept})
+    assert "embeddings of clip: 0 rows: e" in score._text(made).splitlines()
 
 
 def test_what_shortcuts_changed_and_the_batches_are_said() -> None:
