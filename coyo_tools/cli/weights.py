@@ -68,7 +68,7 @@ def verify(names: Sequence[str], as_json: bool) -> None:
     found = verify_weights(names)
     _tell(found, as_json)
     for each in (each for each in found if each.state == WRONG):
-        raise WeightsError(each.note, where=each.path, todo=f"run: coyo weights fetch {each.name}")
+        raise WeightsError(each.note, where=each.path, todo=each.todo)
 
 
 def _digest(each: WeightsState) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from coyo_tools.pieces.scores import FAMILIES, known_scores, scores_of, weights_cache
 from coyo_tools.pieces.scores.base import Weights, weights_of
+from coyo_tools.pieces.scores.families import column_name
 from coyo_tools.words.errors import SettingsError, WeightsError, nearest
 from coyo_tools.words.progress import Listener, silent
 
@@ -21,7 +22,7 @@ class WeightsState:
     columns: that need it. sha256: it should have, None where not known. git_blob: the same as git
     counts it, of a file of a git repository. state: absent; here (not looked at); right (of that
     digest); not known (whole for all one can see, no digest to compare with); wrong. note: what is
-    wrong.
+    wrong. todo: what to do about it.
     """
 
     name: str
@@ -37,6 +38,7 @@ class WeightsState:
     state: str
     path: str | None = None
     note: str = ""
+    todo: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for --json."""
@@ -79,6 +81,13 @@ def _chosen(names: Iterable[str]) -> list[Weights]:
             chosen[name] = known[name]
         elif any(family.described(name) for family in FAMILIES):
             chosen |= weights_of(scores_of([name]))
+        elif family := next((f for f in FAMILIES if name in f.columns), None):
+            whole = column_name(name, family.suggestions[0])
+            raise SettingsError(
+                f"{name} has weights of the model that is chosen for it",
+                where="weights",
+                todo=f"name the column of one, such as {whole}",
+            )
         else:
             near = nearest(name, list(known))
             raise SettingsError(
@@ -120,4 +129,5 @@ def _state(wanted: Weights, state: str, note: str = "") -> WeightsState:
         state=ABSENT if path is None else state,
         path=None if path is None else str(path),
         note=note,
+        todo=weights_cache.how_to_mend(wanted) if state == WRONG else "",
     )

@@ -46,7 +46,7 @@ def test_what_is_here_is_told_from_what_is_wrong(offline: Path) -> None:
     states = {each.name: each.state for each in coyo_tools.verify_weights([NSFW, HEAD])}
     assert states == {NSFW: "wrong", HEAD: "wrong"}
     assert {each.state for each in coyo_tools.weights([NSFW, HEAD])} == {"here"}
-    with pytest.raises(WeightsError, match="nothing is fetched"):
+    with pytest.raises(WeightsError, match=f"{HEAD}/.* is not the right one, and .* nothing is f"):
         coyo_tools.fetch_weights([HEAD])
 
 
@@ -61,6 +61,8 @@ def test_a_whole_file_of_unknown_digest_is_not_called_right(offline: Path) -> No
 def test_unknown_names_are_answered_with_the_nearest() -> None:
     with pytest.raises(SettingsError, match=f"did you mean '{NSFW}'"):
         coyo_tools.weights(["nsfw_score_opennsfw"])
+    with pytest.raises(SettingsError, match=r"chosen for it; name .* clip_similarity_vit_b_16_"):
+        coyo_tools.weights(["clip_similarity"])
     with pytest.raises(SettingsError, match="no weights named"):
         coyo_tools.fetch_weights([])
 
@@ -75,7 +77,8 @@ def test_verify_ends_with_1_where_one_is_wrong(
     assert ended.value.code == 1
     (state,) = json.loads(told.out)
     assert (state["name"], state["state"]) == (HEAD, "wrong")
-    assert f"run: coyo weights fetch {HEAD}" in told.err
+    assert "; put the right one there (https://" in told.err
+    assert state["todo"] in told.err
 
 
 def test_the_list_names_size_sha256_and_licence(capsys: pytest.CaptureFixture[str]) -> None:

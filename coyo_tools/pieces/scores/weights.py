@@ -6,6 +6,8 @@ Formats are told by a file's first bytes, not by its name: safetensors, HDF5, a 
 
 from __future__ import annotations
 
+import pickle  # for the name of its error: nothing is unpickled
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -90,6 +92,12 @@ def load_tensors(path: Path, formats: tuple[str, ...] = (SAFETENSORS, TORCH)) ->
         return _READERS[kind](path)
     except WeightsError:
         raise
+    except pickle.UnpicklingError as error:
+        raise WeightsError(
+            "holds pickled code, which is never run",
+            where=str(path),
+            todo="name a file of tensors alone with --weights COLUMN=PATH, such as safetensors",
+        ) from error
     except Exception as error:  # the readers raise anything on a broken file
         raise WeightsError(
             f"weights cannot be read: {_first_line(error)}",
@@ -107,7 +115,9 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
 def _read_torch(path: Path) -> dict[str, Any]:
     import torch
 
-    found = torch.load(path, map_location="cpu", weights_only=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a remark on the pickle's protocol, for torch's developers
+        found = torch.load(path, map_location="cpu", weights_only=True)
     for name in ("state_dict", "weights"):  # what else a training run keeps beside it is left
         if isinstance(found, dict) and isinstance(found.get(name), dict):
             found = found[name]

@@ -128,9 +128,16 @@ def _checked(weights: Weights, file: Path) -> str:
         raise WeightsError(
             f"is another file than {weights.name} has, or a part of it: {wrong}",
             where=str(file),
-            todo=f"run: coyo weights fetch {weights.name}",
+            todo=how_to_mend(weights),
         )
     return found
+
+
+def how_to_mend(weights: Weights) -> str:
+    """What to do about a wrong file, which in the offline folder is never fetched again."""
+    if not offline_folder():
+        return f"run: coyo weights fetch {weights.name}"
+    return f"put the right one there ({weights.source}), or unset {OFFLINE} to have it fetched"
 
 
 def _unlike(digest: str, found: str, known: str | None) -> str:
@@ -187,8 +194,11 @@ def fetch_anew(
     Raises WeightsError, StorageError, FolderBusy where another run fetches it.
     """
     if offline_folder():
+        file = f"{weights.name}/{weights.file}"
+        is_there = at_hand(weights) is not None
+        fault = f"{file} is not the right one" if is_there else f"there is no {file}"
         raise WeightsError(
-            f"there is no {weights.name}/{weights.file}, and with {OFFLINE} set nothing is fetched",
+            f"{fault}, and with {OFFLINE} set nothing is fetched",
             where=str(offline_folder()),
             todo=f"put it there, or name it with --weights {weights.name}=PATH",
         )
@@ -300,9 +310,10 @@ def _cannot_be_fetched(weights: Weights) -> Iterator[None]:
         yield
     except (SourceError, WeightsError, FileNotFoundError) as error:
         why = "no such file" if isinstance(error, FileNotFoundError) else error.what
+        mirror = "set HF_ENDPOINT to a mirror, or " if weights.repository else ""
         raise WeightsError(
             f"weights cannot be fetched: {why}",
             where=weights.source,
-            todo="set HF_ENDPOINT to a mirror, or fetch it elsewhere and put it at "
-            f"{place_of(weights)}, or name it with --weights {weights.name}=PATH",
+            todo=f"{mirror}fetch it elsewhere and put it at {place_of(weights)}, "
+            f"or name it with --weights {weights.name}=PATH",
         ) from error

@@ -308,3 +308,26 @@ def test_what_a_folder_must_hold_is_named(
         match=r"own: is no folder with config\.json, model\.safetensors or model\.bin; put the fi",
     ):
         cache.look_at(weights, tmp_path / "own")
+
+
+def test_a_mirror_of_the_hub_is_named_for_what_is_there(
+    weights: Weights, of_the_hub: Weights
+) -> None:
+    gone = replace(weights, url=weights.url + ".gone")
+    with pytest.raises(WeightsError, match=r"fetched: .*; fetch it elsewhere and put it at"):
+        cache.fetch(gone)
+    with pytest.raises(WeightsError, match="; set HF_ENDPOINT to a mirror, or fetch it elsewhere"):
+        cache.fetch(replace(of_the_hub, file="none.h5"))
+
+
+def test_a_wrong_file_of_the_offline_folder_is_not_said_to_be_fetched(
+    weights: Weights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "model" / "w.h5"
+    path.parent.mkdir()
+    path.write_bytes(CONTENT[:-1])
+    monkeypatch.setenv(cache.OFFLINE, str(tmp_path))
+    with pytest.raises(WeightsError, match=r"; put the right one there \(http.*, or unset COYO_W"):
+        cache.check(weights, path)
+    with pytest.raises(WeightsError, match=r"model/w\.h5 is not the right one, and with COYO_WEI"):
+        cache.fetch_anew(weights)
