@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import threading
 import warnings
 from collections.abc import Iterator
@@ -245,9 +246,14 @@ def quiet() -> Iterator[None]:
 
     For a whole run, around its threads: Python's warning filters belong to the process.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    nobody = logging.NullHandler()  # without one Python prints what Pillow logs of odd tags
+    logging.getLogger("PIL").addHandler(nobody)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.getLogger("PIL").removeHandler(nobody)
 
 
 def _line(error: Exception) -> str:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import struct
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -148,3 +151,17 @@ def test_another_libjpeg_leaves_all_to_pillow(monkeypatch: pytest.MonkeyPatch) -
 
 def test_the_installed_decoders_agree() -> None:
     assert decoding._jpeg_agrees()
+
+
+def test_what_pillow_logs_of_odd_tags_is_not_printed() -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(buffer, "TIFF", tiffinfo={277: 3})
+    odd = buffer.getvalue().replace(
+        struct.pack("<HHIHH", 277, 3, 1, 3, 0), struct.pack("<HHIHH", 277, 3, 1, 2048, 0)
+    )
+    code = (
+        "import sys; from coyo_tools.pieces.decoding import decode, quiet\n"
+        "with quiet(): print(decode(sys.stdin.buffer.read()).error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], input=odd, capture_output=True, check=True)
+    assert (done.stdout, done.stderr) == (b"not_an_image\n", b"")
