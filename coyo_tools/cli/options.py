@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -101,8 +102,29 @@ def _click_type(settings: type[Any], name: str, spec: Option) -> Any:
     if annotation.startswith("int"):
         return click.IntRange(_whole(spec.minimum), _whole(spec.maximum))
     if annotation.startswith("float"):
-        return click.FloatRange(spec.minimum, spec.maximum)
-    return click.STRING
+        return _Number(spec.minimum, spec.maximum)
+    return _NumberOrAuto(_whole(spec.minimum)) if annotation == "str | int" else click.STRING
+
+
+class _Number(click.FloatRange):
+    """A number in a range, which no bound keeps NaN out of."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """The number."""
+        found = float(super().convert(value, param, ctx))
+        if math.isnan(found):
+            self.fail(f"{value!r} is not a number.", param, ctx)
+        return found
+
+
+class _NumberOrAuto(click.IntRange):
+    """`auto`, or a whole number in a range."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The word or the number."""
+        return "auto" if value == "auto" else int(super().convert(value, param, ctx))
 
 
 def _whole(bound: float | None) -> int | None:
