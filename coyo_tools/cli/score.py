@@ -39,7 +39,7 @@ def command(
     as_json: bool,
     **values: Any,
 ) -> None:
-    """Recompute columns of INPUT: a shard folder, or metadata for the text columns.
+    """Recompute columns of INPUT: a folder or glob of shards, or metadata for the text columns.
 
     Writes one parquet a shard: id, key, the columns, and error where a picture does not decode.
     Killed and run again, it goes on with the shards that are missing.

@@ -12,7 +12,7 @@ import io
 import json
 import os
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any
 from urllib.parse import unquote
@@ -35,6 +35,8 @@ from coyo_tools.words.errors import CorruptFile, SourceError, SourceNotFound
 PICTURE_EXTENSIONS = frozenset(
     ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "ppm", "pgm", "pbm", "pnm")
 )
+_COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
+_GLOB = frozenset("*?[")
 _ENDS = 1 << 16  # bytes at each end that go into a shard's identity
 _AHEAD = 1 << 20  # bytes of a request to a web server
 _MAX_ID = 1 << 63
@@ -132,10 +134,10 @@ def _parse(row: bytes | None) -> dict[str, Any]:
 
 
 def find_shards(place: str | os.PathLike[str]) -> Shards | None:
-    """The tar shards at a folder or file; None where there is none.
+    """The tar shards at a folder, file or glob; None where there is none.
 
     Raises SourceNotFound where nothing is there, SourceError where `coyo download` has not
-    finished the folder, or two of them would have one name.
+    finished the folder, where two of them would have one name, or where they are compressed.
     """
     url = os.fspath(place).rstrip("/") or "/"
     if is_web(url):
@@ -145,21 +147,50 @@ def find_shards(place: str | os.PathLike[str]) -> Shards | None:
         if path.endswith(".tar") and fs.isfile(path):
             return Shards(url, (Shard(url, path.rsplit("/", 1)[-1], int(fs.size(path))),))
         if not fs.isdir(path):
-            if fs.exists(path) or set(url) & set("*?["):
+            if not fs.exists(path) and _GLOB & set(url):
+                return _matching(url, fs, path)
+            if fs.exists(path):
+                _refuse_compressed(url, [path], path)
                 return None
             raise SourceNotFound("no such file or folder", where=url, todo="check the path")
         there = fs.find(path, detail=True)
     found = [p for p in sorted(there) if _is_one(p, path, ".tar")]
+    tables = any(_is_one(p, path, ".parquet") for p in there)
     if not found:
+        if not tables:
+            _refuse_compressed(url, [p for p in sorted(there) if _is_one(p, path, "")], path)
         return None
     shards = tuple(_shard(url, path, p, there[p]) for p in found)
     tell_apart([shard.name for shard in shards], url)
-    return Shards(url, shards, _manifest(url), any(_is_one(p, path, ".parquet") for p in there))
+    return Shards(url, shards, _manifest(url), tables)
+
+
+def _matching(url: str, fs: Any, pattern: str) -> Shards | None:
+    """The tars that a glob matches, named by what follows the folder it begins with."""
+    there = fs.glob(pattern, detail=True)
+    root = pattern[: min(at for c in _GLOB if (at := pattern.find(c)) >= 0)].rpartition("/")[0]
+    found = [p for p in sorted(there) if p.endswith(".tar")]
+    if not found:
+        _refuse_compressed(url, sorted(there), root)
+        return None
+    shards = tuple(_shard(url, root, p, there[p]) for p in found)
+    tell_apart([shard.name for shard in shards], url)
+    return Shards(url, shards)
+
+
+def _refuse_compressed(url: str, paths: Sequence[str], root: str) -> None:
+    packed = next((path for path in paths if path.endswith(_COMPRESSED)), None)
+    if packed is not None:
+        raise SourceError(
+            "is a compressed tar, and shards are read as plain ones",
+            where=_shard(url, root, packed, {"size": 0}).url,
+            todo="decompress it first, such as with: gunzip",
+        )
 
 
 def _on_the_web(url: str) -> Shards | None:
     traffic = Traffic()
-    if url.endswith(".parquet") or set(url) & set("*?["):
+    if url.endswith(".parquet") or _GLOB & set(url):
         return None
     listed = (url,) if url.endswith(".tar") else web_folders.listed(url, traffic)
     tars = [p for p in sorted(listed, key=unquote) if _is_one(p, url, ".tar")]

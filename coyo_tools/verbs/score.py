@@ -39,7 +39,7 @@ from coyo_tools.verbs.score_embeddings import Keeping, keeping
 from coyo_tools.verbs.score_running import compute
 from coyo_tools.verbs.score_tally import Tally
 from coyo_tools.words.config import ScoreSettings, as_json
-from coyo_tools.words.errors import SettingsError, SourceError
+from coyo_tools.words.errors import SettingsError, SourceError, SourceNotFound
 from coyo_tools.words.progress import Listener, silent
 
 _DEVICE = re.compile(r"auto|cpu|cuda|cuda:\d+")
@@ -105,7 +105,7 @@ def score(
 ) -> ScoreResult:
     """Recompute columns of a shard folder, or text columns of metadata.
 
-    input: a folder of tar shards (this tool's or img2dataset's), one .tar, or any SOURCE of
+    input: a folder or glob of tar shards (this tool's or img2dataset's), one .tar, or any SOURCE of
     metadata. out: folder for one parquet a shard: id, key, the columns, error. A picture that
     does not decode is a row with an error class and nulls. Run again, it goes on with the shards
     that are missing, one that was broken and is mended now among them. batch_size and device may
@@ -240,7 +240,12 @@ def _units(place: SourceLike, settings: ScoreSettings, scores: Sequence[Score]) 
         pictures = _pictures(shards.manifest)
         tables = shards.has_tables
         return _Found(shards.url, shards.shards, identities, pictures=pictures, has_tables=tables)
-    source = find(place, schema=settings.schema)
+    try:
+        source = find(place, schema=settings.schema)
+    except SourceNotFound as error:
+        what = error.what.replace("holds no parquet file", "holds neither tar shards nor parquet")
+        todo = "name the folder that holds them" if what != error.what else error.todo
+        raise SourceNotFound(what, where=error.where, todo=todo) from error
     for needy in (s for s in scores if s.needs_shard):
         raise SourceError(
             f"is metadata, and {needy.columns[0].name} needs the pictures",

@@ -127,10 +127,11 @@ def test_the_list_names_every_column(capsys: pytest.CaptureFixture[str]) -> None
         (("score", "x", "-o", "y", "-c", "image_phas"), 1, "did you mean 'image_phash'"),
         (("score", "x", "-o", "y", "-c", "watermark_score"), 1, "watermark_score cannot"),
         (("score", "x", "-o", "y", "-c", "word_count"), 1, "x: no such file or folder"),
-        (("score", "x", "-o", "y", "-c", "word_count", "--batch-size", "0"), 1, "below 1"),
-        (("score", "x", "-o", "y", "-c", "word_count", "--batch-size", "few"), 1, "neither auto"),
+        (("score", "x", "-o", "y", "-c", "word_count", "--batch-size", "0"), 2, "range x>=1"),
+        (("score", "x", "-o", "y", "-c", "word_count", "--batch-size", "few"), 2, "'few' is not"),
         (("score", "x", "-o", "y", "-c", "word_count", "--device", "tpu"), 1, "'tpu' is no device"),
         (("compare", "x"), 2, "SOURCE"),
+        (("compare", "x", "y", "-o", "z", "--max-mean-difference", "nan"), 2, "'nan' is not a n"),
         (("compare", "x", "y", "-o", "z"), 1, "x: no such file or folder"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import tarfile
 from pathlib import Path
@@ -199,3 +200,21 @@ def test_shards_of_a_web_server_are_those_of_the_folder(tmp_path: Path) -> None:
         with pytest.raises(SourceNotFound, match="no such file"):
             find_shards(f"{at}/9.tar")
         assert find_shards(f"{at}/x.parquet") is None
+
+
+def test_a_glob_of_tars(tmp_path: Path) -> None:
+    for name in ("a/0.tar", "b/0.tar", "b/1.tar"):
+        write_tar(tmp_path / name, [sample(1)])
+    (tmp_path / "b" / "0.parquet").touch()
+    found = find_shards(tmp_path / "*" / "0.*")
+    assert found is not None
+    assert [shard.name for shard in found.shards] == ["a__0.tar", "b__0.tar"]
+    assert len(list(read_shard(found.shards[1]))) == 1
+    assert find_shards(tmp_path / "*.parquet") is None
+
+
+@pytest.mark.parametrize("place", ["", "0.tar.gz", "*.tar*"])
+def test_compressed_tars_are_named(tmp_path: Path, place: str) -> None:
+    (tmp_path / "0.tar.gz").write_bytes(gzip.compress(b"a tar"))
+    with pytest.raises(SourceError, match=r"0\.tar\.gz: is a compressed tar, and .*; decompress"):
+        find_shards(tmp_path / place)

@@ -308,7 +308,7 @@ def test_nothing_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(SourceNotFound):
         coyo_tools.score(tmp_path / "absent", tmp_path / "out", settings())
     (tmp_path / "empty").mkdir()
-    with pytest.raises(SourceNotFound, match="holds no parquet"):
+    with pytest.raises(SourceNotFound, match="holds neither tar shards nor parquet; name the fold"):
         coyo_tools.score(tmp_path / "empty", tmp_path / "out", settings())
 
 
