@@ -114,7 +114,8 @@ def test_a_report_is_not_written_to_the_hub(coyo, subset):
 def test_the_stats_of_a_source_are_no_source(coyo, subset, verb):
     assert coyo("stats", "m", "-o", "m.stats")[0] == 0
     said = refused(coyo, READERS[verb], "m.stats")
-    assert "m.stats: holds no parquet file; name the folder that holds the parts" in said
+    lacks = "neither tar shards nor parquet" if verb == "score" else "no parquet file"
+    assert f"m.stats: holds {lacks}; name the folder that holds the" in said
 
 
 BROKEN = [
