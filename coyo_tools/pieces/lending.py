@@ -21,6 +21,7 @@ from coyo_tools.words.config import DownloadSettings
 
 _GLANCE_S = 0.02  # how often a lender looks whether it is wanted any longer
 _SOCKET = ".socket"
+_AHEAD = 2  # pictures that each lent thread is handed: the next one comes while one is decoded
 
 
 class Lender:
@@ -66,30 +67,44 @@ class Lender:
 
 
 class Borrower:
-    """Decodes by lent decoders where one is free, and here where none is."""
+    """Decodes here where fewer than `threads` do, else by a lent decoder that is free."""
 
     def __init__(self, folder: Path, settings: DownloadSettings, threads: int) -> None:
         self._folder, self._settings, self._threads = folder, settings, threads
+        self._here = threading.Semaphore(threads)
         self._asked: set[Path] = set()
         self._free: queue.SimpleQueue[Connection] = queue.SimpleQueue()
 
     def look(self) -> int:
-        """Turn to lenders that are new since the last look; how many decoders they lend."""
+        """Turn to lenders that are new since the last look; how many more pictures may be decoded
+        at once, or be on their way."""
         new = set(self._folder.glob(f"*{_SOCKET}")) - self._asked
         return sum(self._turn_to(path) for path in new)
 
     def process(self, data: bytes, *, phash: bool = False) -> Picture | Spoiled:
         """As `images.process`, from any thread."""
+        if not self._here.acquire(blocking=False):
+            made = self._elsewhere(data, phash)
+            if made is not None:
+                return made
+            self._here.acquire()
+        try:
+            return process(data, self._settings, phash=phash)
+        finally:
+            self._here.release()
+
+    def _elsewhere(self, data: bytes, phash: bool) -> Picture | Spoiled | None:
+        """By a lent decoder; None where none is free, or it is gone."""
         try:
             connection = self._free.get_nowait()
         except queue.Empty:
-            return process(data, self._settings, phash=phash)
+            return None
         try:
             connection.send((data, phash))
             made = connection.recv()
         except (EOFError, OSError):
             connection.close()
-            return process(data, self._settings, phash=phash)
+            return None
         self._free.put(connection)
         assert isinstance(made, Picture | Spoiled)
         return made
@@ -103,7 +118,7 @@ class Borrower:
     def _turn_to(self, path: Path) -> int:
         lent = 0
         with contextlib.suppress(OSError):  # it does not listen yet, or is gone
-            for _ in range(self._threads):
+            for _ in range(_AHEAD * self._threads):
                 connection = socket.socket(socket.AF_UNIX)
                 connection.connect(str(path))
                 self._free.put(Connection(connection.detach()))

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from coyo_tools.machinery import open_files
+from coyo_tools.machinery.growing_pool import GrowingPool
 from coyo_tools.machinery.storage import folder_at
 from coyo_tools.pieces import shards
 from coyo_tools.pieces.blocklist import BlockList
@@ -164,10 +165,9 @@ class _Line:
         self._room = asyncio.Semaphore(OPEN_SHARDS)
         self._idle = asyncio.Event()
         self._idle.set()
-        self._threads = self._work.threads
-        self._decoders = ThreadPoolExecutor(self._threads, thread_name_prefix="decode")
-        self._former: list[ThreadPoolExecutor] = []
-        self._lent = Borrower(Path(self._work.scratch) / _LENT, self._settings, self._threads)
+        threads = self._work.threads
+        self._decoders = GrowingPool(threads, "decode")
+        self._lent = Borrower(Path(self._work.scratch) / _LENT, self._settings, threads)
         self._files = ThreadPoolExecutor(2, thread_name_prefix="files")
         self._asking = ThreadPoolExecutor(1, thread_name_prefix="units")
         self._careful: CarefulDecoder | None = None
@@ -192,7 +192,7 @@ class _Line:
 
     def _end(self) -> None:
         """Let threads go and leave nothing half-written behind."""
-        for pool in (*self._former, self._decoders, self._files):
+        for pool in (self._decoders, self._files):
             pool.shutdown(wait=True, cancel_futures=True)
         self._asking.shutdown(wait=False, cancel_futures=True)
         self._lent.close()
@@ -319,11 +319,7 @@ class _Line:
         """Decode in as many threads more as other processes lend decoders."""
         while True:
             await asyncio.sleep(_LOOK_S)
-            if more := self._lent.look():
-                self._threads += more
-                self._decoders.shutdown(wait=False)  # it ends what it has been given
-                self._former.append(self._decoders)
-                self._decoders = ThreadPoolExecutor(self._threads, thread_name_prefix="decode")
+            self._decoders.grow(self._lent.look())
 
     def _tell_now(self) -> None:
         if (news := self._tally.take()) is not None:

@@ -37,9 +37,17 @@ def lent(folder: Path, threads: int = 2) -> Iterator[Callable[[], None]]:
         end()
 
 
+class Busy(threading.Semaphore):
+    """As if all threads here were decoding, until one waits for them."""
+
+    def acquire(self, blocking: bool = True, timeout: float | None = None) -> bool:
+        return blocking and super().acquire(timeout=timeout)
+
+
 def turned_to(folder: Path, threads: int = 2) -> Borrower:
-    """A borrower that has found the lender."""
+    """A borrower that has found the lender, and is busy itself."""
     borrower = Borrower(folder, SETTINGS, threads)
+    borrower._here = Busy(threads)
     while not borrower.look():
         pass
     return borrower
@@ -72,10 +80,20 @@ def test_a_lent_decoder_gives_what_ours_does(
     assert threading.current_thread().name not in counted
 
 
+def test_a_thread_that_is_free_here_comes_first(tmp_path: Path, counted: list[str]) -> None:
+    with lent(tmp_path / "lent"):
+        borrower = turned_to(tmp_path / "lent")
+        borrower._here = threading.Semaphore(1)
+        assert borrower.process(PICTURE) == process(PICTURE, SETTINGS)
+        borrower.close()
+    assert counted == [threading.current_thread().name]
+
+
 def test_where_all_are_busy_the_picture_is_decoded_here(tmp_path: Path, counted: list[str]) -> None:
     with lent(tmp_path / "lent"):
         borrower = turned_to(tmp_path / "lent")
-        taken = [borrower._free.get_nowait() for _ in range(2)]
+        taken = [borrower._free.get_nowait() for _ in range(4)]  # two threads, two pictures each
+        assert borrower._free.empty()
         assert borrower.process(PICTURE) == process(PICTURE, SETTINGS)
         assert counted == [threading.current_thread().name]
         for connection in taken:
@@ -85,9 +103,10 @@ def test_where_all_are_busy_the_picture_is_decoded_here(tmp_path: Path, counted:
 def test_a_lender_that_ends_loses_no_picture(tmp_path: Path, counted: list[str]) -> None:
     with lent(tmp_path / "lent", 1):
         borrower = turned_to(tmp_path / "lent", 1)
-        connection = borrower._free.get_nowait()
-        connection.close()
-        borrower._free.put(connection)
+        one, other = borrower._free.get_nowait(), borrower._free.get_nowait()
+        one.close()
+        other.close()
+        borrower._free.put(one)
         assert borrower.process(PICTURE) == process(PICTURE, SETTINGS)
     assert counted == [threading.current_thread().name]
 
@@ -105,7 +124,8 @@ def test_a_decoder_that_fails_there_is_not_lent_again(
     monkeypatch.setattr(lending, "process", failing)
     with lent(tmp_path / "lent", 1):
         borrower = turned_to(tmp_path / "lent", 1)
-        assert borrower.process(PICTURE) == process(PICTURE, SETTINGS)
+        for _ in range(2):  # it was handed two at a time
+            assert borrower.process(PICTURE) == process(PICTURE, SETTINGS)
         assert borrower._free.empty()
 
 

@@ -1,0 +1,71 @@
+"""Threads that take tasks from one line, to which more may be added while tasks wait in it."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from functools import partial
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+_Task = tuple["Future[T]", Callable[[], T]]
+
+
+class GrowingPool(Executor):
+    """An Executor whose threads grow in number: those added take tasks that wait already."""
+
+    def __init__(self, threads: int, name: str) -> None:
+        self._name = name
+        self._tasks: queue.SimpleQueue[_Task[object] | None] = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._ended = False
+        self.grow(threads)
+
+    def grow(self, threads: int) -> None:
+        """Start so many threads more."""
+        for _ in range(threads):
+            thread = threading.Thread(target=self._work, name=f"{self._name}_{len(self._threads)}")
+            self._threads.append(thread)
+            thread.start()
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Line a task up. Raises RuntimeError after `shutdown`."""
+        if self._ended:
+            raise RuntimeError("the pool has been shut down")
+        future: Future[T] = Future()
+        self._tasks.put((future, partial(fn, *args, **kwargs)))  # type: ignore[arg-type]
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """End the threads, when all tasks are done or, with cancel_futures, those under way."""
+        self._ended = True
+        if cancel_futures:
+            with contextlib.suppress(queue.Empty):
+                while True:
+                    if task := self._tasks.get_nowait():
+                        task[0].cancel()
+        for _ in self._threads:
+            self._tasks.put(None)
+        if wait:
+            for thread in self._threads:
+                thread.join()
+
+    def _work(self) -> None:
+        while (task := self._tasks.get()) is not None:
+            _run(*task)
+            del task  # nothing of it is kept while the thread waits
+
+
+def _run(future: Future[object], call: Callable[[], object]) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        result = call()
+    except BaseException as error:  # noqa: BLE001  whoever waits for it has to know
+        future.set_exception(error)
+    else:
+        future.set_result(result)

@@ -1,0 +1,66 @@
+"""Threads that take tasks from one line, and may become more."""
+
+from __future__ import annotations
+
+import threading
+import time
+import weakref
+
+import pytest
+
+from coyo_tools.machinery.growing_pool import GrowingPool
+
+
+def test_tasks_give_their_results_and_errors() -> None:
+    with GrowingPool(2, "a") as pool:
+        found = list(pool.map(divmod, range(100), [7] * 100))
+        failed = pool.submit(int, "x")
+    assert found == [divmod(number, 7) for number in range(100)]
+    assert isinstance(failed.exception(), ValueError)
+    with pytest.raises(RuntimeError, match="shut down"):
+        pool.submit(int)
+
+
+def test_threads_that_are_added_take_tasks_that_wait_already() -> None:
+    """Each task ends only when all three are under way at once."""
+    together = threading.Barrier(3, timeout=20)
+    with GrowingPool(1, "a") as pool:
+        waiting = [pool.submit(together.wait) for _ in range(3)]
+        pool.grow(2)
+        assert sorted(future.result(20) for future in waiting) == [0, 1, 2]
+
+
+def test_what_is_cancelled_is_not_begun() -> None:
+    begun, go = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        begun.set()
+        go.wait(20)
+
+    pool = GrowingPool(1, "a")
+    first, others = pool.submit(hold), [pool.submit(pytest.fail) for _ in range(5)]
+    assert begun.wait(20)
+    ending = threading.Thread(target=pool.shutdown, kwargs={"cancel_futures": True})
+    ending.start()
+    while not all(future.cancelled() for future in others):
+        assert ending.is_alive()
+    go.set()
+    ending.join(20)
+    assert not ending.is_alive()
+    assert first.result(0) is None
+
+
+def test_a_waiting_thread_keeps_nothing_of_its_last_task() -> None:
+    class Large:
+        pass
+
+    with GrowingPool(1, "a") as pool:
+        given = Large()
+        seen = weakref.ref(given)
+        pool.submit(lambda large: large, given).result(20)
+        del given
+        for _ in range(200):
+            if seen() is None:
+                break
+            time.sleep(0.01)
+        assert seen() is None
