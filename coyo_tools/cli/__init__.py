@@ -19,9 +19,6 @@ from coyo_tools.cli.interrupts import interrupts_prevail
 from coyo_tools.machinery import allocator
 from coyo_tools.words.errors import CoyoError, StorageError
 
-# Objects after which Python looks for cycles to free. Importing polars and arrow makes 90,000 that
-# stay: looking through them while they come costs 15 ms.
-_COLLECTED = (150_000, 10, 10)
 COMMANDS: dict[str, str] = {
     "demo": "Try the whole way on bundled pictures served from this machine.",
     "inspect": "Show what a source holds: files, rows, columns, sizes, from footers alone.",
@@ -115,9 +112,8 @@ def coyo(ctx: click.Context, debug: bool) -> None:
 def main(args: list[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 a named error, 2 usage, 130 interrupted."""
     _spare()
-    if args is None:  # the process is ours
-        gc.set_threshold(*_COLLECTED)
-        atexit.register(gc.freeze)  # what a last search for cycles would free ends with it: 35 ms
+    if args is None:  # the process is ours: what a last search for cycles would free ends with it
+        atexit.register(gc.freeze)  # 35 ms, with polars and arrow loaded
     given = list(sys.argv[1:] if args is None else args)
     debug = "--debug" in given or bool(os.environ.get("COYO_DEBUG"))
     try:
