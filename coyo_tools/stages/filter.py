@@ -47,7 +47,7 @@ __all__ = [
 
 METADATA_KEY = "coyo.filter"
 # Of the rows judged so far. Where no more pass, two parts at once take about the memory of one of
-# which a third does: 330 to 360 MB in the median of runs (benchmarks/RESULTS.md).
+# which a third does: 290 to 350 MB in the median of runs (benchmarks/RESULTS.md).
 _FEW = 0.1
 _ENOUGH = BITE_ROWS  # rows, to tell by
 # Rows of a row group. polars decodes several at once where it can: of this size that is faster than
