@@ -82,8 +82,8 @@ class Hooks:
     """What is heard from a part on its way, in any thread.
 
     on_rows: how many more rows have been judged. on_room: another part may be begun beside this
-    one, as every row has been judged, and what is left is to decode and write the last of them; or
-    as so few pass that two take little memory. stopped: whether to give up, by raising Stopped.
+    one, as its last row group is decoded (of small ones, judged) and what is left is to write it;
+    or as so few pass that two take little memory. stopped: whether to give up, by raising Stopped.
     """
 
     on_rows: Callable[[int], None] = lambda _: None
