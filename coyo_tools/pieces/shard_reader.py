@@ -266,19 +266,19 @@ def read_shard(shard: Shard) -> Iterator[Entry]:
                         yield entry
                     entry = Entry(key)
                 _take(entry, extension, tar, member)
-            _check_end(shard, tar)
+            _check_end(tar)
         if entry is not None and entry.picture is not None:
             yield entry
 
 
-def _check_end(shard: Shard, tar: tarfile.TarFile) -> None:
+def _check_end(tar: tarfile.TarFile) -> None:
     """Raise ReadError where tarfile stopped too early: it takes a cut and a hole for the end."""
-    if shard.bytes < tar.offset + tarfile.BLOCKSIZE:
-        raise tarfile.ReadError("it has no end-of-archive block")
     stream: Any = tar.fileobj
     while rest := stream.read(_ENDS):
         if any(rest):
             raise tarfile.ReadError(f"data follows the end-of-archive block at {tar.offset:,}")
+    if stream.tell() < tar.offset + tarfile.BLOCKSIZE:
+        raise tarfile.ReadError("it has no end-of-archive block")
 
 
 def split_name(name: str) -> tuple[str, str]:

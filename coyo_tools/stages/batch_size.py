@@ -100,7 +100,7 @@ def find(lanes: Sequence[Lane], device: str) -> BatchSizes:
     """Sizes for the device: on a GPU by its free memory, measured on a batch of grey pictures."""
     if device == "cpu":
         return BatchSizes(ON_CPU)
-    return BatchSizes(ON_CPU, {n.label: _measured(n, device) for n in lanes if n.uses_device})
+    return BatchSizes(ON_CPU, {n.label: _measured(n, device) for n in lanes if not n.on_cpu})
 
 
 def _measured(lane: Lane, device: str) -> int:

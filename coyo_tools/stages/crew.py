@@ -2,8 +2,8 @@
 
 On a CPU a batch of the model is a task like the decoding of a picture, and runs on one core: so
 every core works all the time, none waits for another, and a batch gives the same bits however
-many cores there are. Beside a GPU the batches have two threads of their own: one waits for the
-device while the other makes the next batch ready.
+many cores there are. Beside a GPU its batches have two threads of their own: one waits for the
+device while the other makes the next batch ready; what runs on the CPU even so stays there.
 """
 
 from __future__ import annotations
@@ -20,6 +20,23 @@ Result = TypeVar("Result")
 _AT_DEVICE = 2  # batches under way at a GPU
 
 
+class _Line:
+    """Where batches wait for threads, so many at most, those that run included."""
+
+    def __init__(self, pool: ThreadPoolExecutor, places: int) -> None:
+        self._pool, self._free = pool, threading.BoundedSemaphore(places)
+
+    def give(self, work: Callable[..., Result], *arguments: Any) -> Future[Result]:
+        self._free.acquire()
+        try:
+            future = self._pool.submit(work, *arguments)
+        except BaseException:
+            self._free.release()
+            raise
+        future.add_done_callback(lambda _: self._free.release())
+        return future
+
+
 class Crew:
     """Threads that decode and run batches; a context. device: where models run, None: no model."""
 
@@ -31,8 +48,8 @@ class Crew:
         if device not in (None, "cpu"):
             self._at_device = ThreadPoolExecutor(_AT_DEVICE, "model")
         # As many again may wait as run: a core that ends its batch finds the next.
-        running = _AT_DEVICE if self._at_device else threads
-        self._free = threading.BoundedSemaphore(2 * running)
+        self._cores = _Line(self._pool, 2 * threads)
+        self._device = _Line(self._at_device, 2 * _AT_DEVICE) if self._at_device else self._cores
 
     def __enter__(self) -> Crew:
         return self
@@ -46,14 +63,11 @@ class Crew:
 
     def give(self, work: Callable[..., Result], *arguments: Any) -> Future[Result]:
         """Have a batch run; waits while as many wait as run."""
-        self._free.acquire()
-        try:
-            future = (self._at_device or self._pool).submit(work, *arguments)
-        except BaseException:
-            self._free.release()
-            raise
-        future.add_done_callback(lambda _: self._free.release())
-        return future
+        return self._device.give(work, *arguments)
+
+    def give_to_cores(self, work: Callable[..., Result], *arguments: Any) -> Future[Result]:
+        """The same of a batch that runs on the CPU, also beside a GPU."""
+        return self._cores.give(work, *arguments)
 
     def in_order(
         self, function: Callable[[Item], Result], items: Iterable[Item], ahead: int

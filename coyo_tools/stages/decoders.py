@@ -24,12 +24,14 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from types import TracebackType
+from typing import Any, Generic, TypeVar
 
 from coyo_tools.machinery.shared_memory import SharedMemory
 from coyo_tools.stages.score_table import Panel, Prepared, Row
 from coyo_tools.words.errors import EngineError
 from coyo_tools.words.failures import Failure
 
+Mark = TypeVar("Mark")
 ROWS = 8  # that are handed over together,
 _BYTES = 4 << 20  # unless their pictures come to more
 _EACH = 2  # lots of rows that a process has: one in work, one that waits
@@ -45,10 +47,11 @@ _ENVIRONMENT = {
 
 
 @dataclass(eq=False)
-class _Lot:
-    """Rows that stay together. careful: to be handed over one by one."""
+class _Lot(Generic[Mark]):
+    """Rows that stay together. careful: to be handed over one by one. marks: that stand before."""
 
     rows: Sequence[Row]
+    marks: Sequence[Mark] = ()
     found: list[Prepared] = field(default_factory=list)
     careful: bool = False
 
@@ -68,7 +71,7 @@ class _Process:
     pipe: Connection
     memory: Sequence[SharedMemory]
     free: list[int] = field(default_factory=lambda: list(range(_EACH)))  # which memory
-    held: deque[_Lot] = field(default_factory=deque)  # in the order in which it works
+    held: deque[_Lot[Any]] = field(default_factory=deque)  # in the order in which it works
     started: bool = False
 
 
@@ -80,7 +83,7 @@ class Decoders:
         self.processes = processes
         self._selector = selectors.DefaultSelector()
         self._running: list[_Process] = []
-        self._waiting: deque[_Lot] = deque()
+        self._waiting: deque[_Lot[Any]] = deque()
         self._failed_starts = 0
 
     def __enter__(self) -> Decoders:
@@ -104,30 +107,35 @@ class Decoders:
             self._forget(each)
         self._selector.close()
 
-    def in_order(self, panel: Panel, rows: Iterable[Row], ahead: int) -> Iterator[Prepared]:
-        """What `panel.prepare` gives of each row, in order.
+    def in_order(
+        self, panel: Panel, rows: Iterable[Row | Mark], ahead: int
+    ) -> Iterator[Prepared | Mark]:
+        """What `panel.prepare` gives of each row, in order; what is no row is given back as it is.
 
         ahead: rows that may be ready beyond those that the processes have in hand. Raises what it
         raises, and EngineError where processes are killed or do not start.
         """
-        lots: deque[_Lot] = deque()
+        lots: deque[_Lot[Mark]] = deque()
         ahead += ROWS * _EACH * self.processes
         in_hand = 0
-        for rows_together in _lots(rows):
-            lots.append(_Lot(rows_together))
-            in_hand += len(rows_together)
-            self._waiting.append(lots[-1])
-            self._give()
+        for lot in _lots(rows):
+            lots.append(lot)
+            in_hand += len(lot.rows)
+            if lot.rows:
+                self._waiting.append(lot)
+                self._give()
             self._hear(panel, wait=False)
             while lots and (lots[0].done or self._waiting or in_hand > ahead):
                 if lots[0].done:
                     in_hand -= len(lots[0].rows)
+                    yield from lots[0].marks
                     yield from lots.popleft().found
                 else:
                     self._hear(panel, wait=True)
         while lots:
             while not lots[0].done:
                 self._hear(panel, wait=True)
+            yield from lots[0].marks
             yield from lots.popleft().found
 
     def _hear(self, panel: Panel, *, wait: bool) -> None:
@@ -178,7 +186,7 @@ class Decoders:
         self._waiting.extendleft(reversed([lot for lot in each.held if not lot.done]))
         self._start()
 
-    def _suspect(self, lot: _Lot, status: int, panel: Panel) -> None:
+    def _suspect(self, lot: _Lot[Any], status: int, panel: Panel) -> None:
         if not lot.careful:
             lot.careful = True
             return
@@ -221,14 +229,18 @@ class Decoders:
         return each.process.wait()
 
 
-def _lots(rows: Iterable[Row]) -> Iterator[Sequence[Row]]:
-    lot: list[Row] = []
+def _lots(items: Iterable[Row | Mark]) -> Iterator[_Lot[Mark]]:
+    marks: list[Mark] = []
+    rows: list[Row] = []
     size = 0
-    for row in rows:
-        lot.append(row)
-        size += len(row.picture or b"")
-        if len(lot) == ROWS or size >= _BYTES:
-            yield lot
-            lot, size = [], 0
-    if lot:
-        yield lot
+    for item in items:
+        if isinstance(item, Row):
+            rows.append(item)
+            size += len(item.picture or b"")
+        if rows and (len(rows) == ROWS or size >= _BYTES or not isinstance(item, Row)):
+            yield _Lot(rows, marks)
+            marks, rows, size = [], [], 0
+        if not isinstance(item, Row):
+            marks.append(item)
+    if rows or marks:
+        yield _Lot(rows, marks)

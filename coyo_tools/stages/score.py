@@ -1,7 +1,7 @@
 """One unit of `score`: a tar shard or a part of metadata in, one parquet of columns out.
 
-A shard is read once for all columns and a picture decoded once for all scores. The last batches
-of a shard and the first pictures of the next share the threads.
+A shard is read once for all columns and a picture decoded once for all scores. Shards follow one
+another in one stream (`stages/shard_stream.py`): what decodes does not wait for a shard's end.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from coyo_tools.machinery.storage import folder_at
 from coyo_tools.pieces.decoding import quiet
@@ -21,7 +21,7 @@ from coyo_tools.pieces.scores import choose
 from coyo_tools.pieces.scores.base import Score
 from coyo_tools.pieces.scores.embeddings import kept_of
 from coyo_tools.pieces.scores.lanes import Lane, load_lanes
-from coyo_tools.pieces.shard_reader import Shard, read_shard
+from coyo_tools.pieces.shard_reader import Shard
 from coyo_tools.pieces.source import OpenPart, Part, open_part
 from coyo_tools.stages import batch_size, embeddings
 from coyo_tools.stages.batch_size import BatchSizes
@@ -30,6 +30,7 @@ from coyo_tools.stages.decoders import Decoders
 from coyo_tools.stages.embeddings import EmbeddingsPlace
 from coyo_tools.stages.score_difference import MEASURED_ROWS, as_metadata, differences
 from coyo_tools.stages.score_table import Gathered, Panel, Prepared, Row
+from coyo_tools.stages.shard_stream import ShardStream, prepared, rows_of
 from coyo_tools.words.errors import SettingsError
 from coyo_tools.words.failures import Failure
 
@@ -111,7 +112,6 @@ class ScoreWork:
         """Score the units, in their order."""
         scores = self._scores()
         device = pick_device(self.device) if any(s.uses_device for s in scores) else None
-        ending: deque[tuple[Unit, Future[Scored]]] = deque()  # all read, perhaps not all scored
         with (
             quiet(),
             ThreadPoolExecutor(1, "write") as writer,
@@ -120,21 +120,55 @@ class ScoreWork:
         ):
             decoders = stack.enter_context(self._decoders(scores, device))
             panel = self._whole_panel(device or "cpu")
-            for unit in units:
-                if isinstance(unit, Part):
+            first = next(units, None)
+            if isinstance(first, Part):
+                for unit in cast("Iterator[Part]", chain([first], units)):
                     tables = _score_part(open_part(unit, self.schema), panel, crew, emit)
                     yield unit, self._write(unit, panel, tables)
+            elif first is not None:
+                shards = cast("Iterator[Shard]", chain([first], units))
+                bench = _Bench(panel, crew, decoders, writer, stack)
+                yield from self._score_shards(shards, bench, emit, at_once=2 if device else 1)
+
+    def _score_shards(
+        self, shards: Iterator[Shard], bench: _Bench, emit: Emit, at_once: int
+    ) -> Iterator[tuple[Unit, Scored]]:
+        """at_once: shards that may have been read and not be written yet."""
+        ending: deque[tuple[Unit, Future[Scored]]] = deque()  # all read, perhaps not all scored
+        while True:
+            stream = ShardStream(shards, self._needs_care if bench.decoders is None else None)
+            at: tuple[Shard, Gathered] | None = None
+            for item in prepared(stream, bench.panel, bench.crew, bench.decoders):
+                if isinstance(item, Prepared):
+                    assert at is not None
+                    at[1].add(item)
+                    if len(at[1]) % _TELL_ROWS == 0:
+                        emit(_TELL_ROWS)
+                        yield from _ended(ending, wait_for=0)
                     continue
-                if self._died_at(unit) and decoders is None and panel.needs_image:
-                    careful = Decoders(self.panel_to_prepare, self.threads)
-                    decoders = stack.enter_context(careful)
-                gathered = Gathered(panel, crew)
-                for rows in _read(unit, gathered, panel, crew, decoders):
-                    emit(rows)
-                    yield from _ended(ending, wait_for=0)
-                ending.append((unit, writer.submit(self._end, unit, gathered, panel, crew)))
-                yield from _ended(ending, wait_for=len(ending) - (1 if device else 0))
+                if at is not None:
+                    ending.append(self._ending(*at, bench, emit))
+                    yield from _ended(ending, wait_for=len(ending) - at_once + 1)
+                at = item, Gathered(bench.panel, bench.crew)
+            if at is not None and stream.fault is None:
+                ending.append(self._ending(*at, bench, emit))
             yield from _ended(ending, wait_for=len(ending))
+            if stream.fault is not None:
+                raise stream.fault
+            if stream.careful is None:
+                return
+            careful = Decoders(self.panel_to_prepare, self.threads)
+            bench = replace(bench, decoders=bench.stack.enter_context(careful))
+            shards = chain([stream.careful], shards)
+
+    def _ending(
+        self, shard: Shard, gathered: Gathered, bench: _Bench, emit: Emit
+    ) -> tuple[Unit, Future[Scored]]:
+        """All of the shard is read: have it written as soon as it is scored."""
+        gathered.end()
+        if rest := len(gathered) % _TELL_ROWS:
+            emit(rest)
+        return shard, bench.writer.submit(self._end, shard, gathered, bench.panel, bench.crew)
 
     def _scores(self) -> list[Score]:
         """Those of the columns, and those whose values are embeddings to be kept."""
@@ -152,12 +186,12 @@ class ScoreWork:
             return nullcontext()
         return Decoders(self.panel_to_prepare, self.threads)
 
-    def _died_at(self, unit: Shard) -> bool:
+    def _needs_care(self, shard: Shard) -> bool:
         """Whether a worker died while it had this shard, as one may that decodes it in threads;
         marks that one has it now."""
-        if not self.scratch:
+        if not self.scratch or not any(score.needs_image for score in self._scores()):
             return False
-        mark = Path(self.scratch) / f"open-{output_name(unit)}"
+        mark = Path(self.scratch) / f"open-{output_name(shard)}"
         there = mark.exists()
         mark.touch()
         return there
@@ -228,7 +262,7 @@ class ScoreWork:
         columns = tuple(name for name in chosen.columns if name in given)
         panel = plain._panel(scores, columns, pick_device(self.device))
         gathered = Gathered(panel, crew)
-        for row, error in islice(zip(_rows(shard), errors, strict=True), MEASURED_ROWS):
+        for row, error in islice(zip(rows_of(shard), errors, strict=True), MEASURED_ROWS):
             crashed = Failure(error) if error == "decoder_crashed" else None
             gathered.add(panel.prepare_decoded(row, crashed) if crashed else panel.prepare(row))
         gathered.end()
@@ -257,6 +291,17 @@ class ScoreWork:
             if metadata:
                 writer.add_key_value_metadata(metadata)
         return Scored(rows, panel.clock.take(), panel.sizes.found(panel.lanes))
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """What a worker works with. stack: closes what is opened later on."""
+
+    panel: Panel
+    crew: Crew
+    decoders: Decoders | None
+    writer: ThreadPoolExecutor
+    stack: ExitStack
 
 
 def _least_side(lanes: Sequence[Lane]) -> int | None:
@@ -300,40 +345,6 @@ def keep_float32_whole() -> None:
 
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False
-
-
-def _read(
-    shard: Shard, gathered: Gathered, panel: Panel, crew: Crew, decoders: Decoders | None = None
-) -> Iterator[int]:
-    """Give all pictures of the shard to the crew; the last batches may be under way at the end.
-
-    Yields how many rows more have been given.
-    """
-    told = 0
-    for prepared in _prepared(shard, panel, crew, decoders):
-        gathered.add(prepared)
-        if len(gathered) - told >= _TELL_ROWS:
-            yield len(gathered) - told
-            told = len(gathered)
-    gathered.end()
-    yield len(gathered) - told
-
-
-def _prepared(
-    shard: Shard, panel: Panel, crew: Crew, decoders: Decoders | None
-) -> Iterator[Prepared]:
-    if not panel.needs_image:
-        return map(panel.prepare, _rows(shard))
-    largest = panel.sizes.largest(panel.lanes)
-    if decoders is not None:
-        return decoders.in_order(panel, _rows(shard), largest)
-    ahead = largest + 2 * crew.threads
-    return crew.in_order(panel.prepare, _rows(shard), ahead)
-
-
-def _rows(shard: Shard) -> Iterator[Row]:
-    for entry in read_shard(shard):
-        yield Row(entry.key, entry.id, entry.caption, entry.picture, entry.facts)
 
 
 def _score_part(part: OpenPart, panel: Panel, crew: Crew, emit: Emit) -> Iterator[pa.Table]:

@@ -178,7 +178,9 @@ class Gathered:
         while self._under_way and self._under_way[0].done():
             self._under_way.popleft().result()
         if batch:
-            self._under_way.append(self._crew.give(self._run, self._panel.lanes[index], batch))
+            lane = self._panel.lanes[index]
+            give = self._crew.give_to_cores if lane.on_cpu else self._crew.give
+            self._under_way.append(give(self._run, lane, batch))
 
     def _run(self, lane: Lane, batch: Sequence[tuple[int, Any]]) -> None:
         """Score a batch and put the values into their rows. Runs in a thread."""

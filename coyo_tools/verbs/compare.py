@@ -237,7 +237,7 @@ def _notes(manifest: Manifest | None) -> list[str]:
             f"({pictures['resize']}): image columns move a little"
         )
     if manifest.settings.get("precision", "fp32") != "fp32":
-        notes.append(f"CLIP ran in {manifest.settings['precision']}")
+        notes.append(f"models ran in {manifest.settings['precision']}")
     for name, apart in manifest.result.get("precision_difference", {}).items():
         notes.append(
             f"{name} differs from fp32, full decoding and Pillow's resizing {in_words(apart)}"

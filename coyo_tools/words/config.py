@@ -230,7 +230,8 @@ class ScoreSettings:
     )
     precision: str = option(
         "fp32",
-        "Arithmetic of the CLIP models. How far others are from fp32 is measured and said.",
+        "Arithmetic of the models that torch runs: all but nsfw_score_opennsfw2 and num_faces. How "
+        "far others are from fp32 is measured and said.",
         choices=("fp32", "fp16", "bf16"),
     )
     resize_on_device: bool = option(

@@ -44,3 +44,12 @@ def test_it_is_kept_in_the_metadata_of_a_file(said: dict[str, dict[str, float]])
 
 def test_files_without_it() -> None:
     assert from_metadata(None) == from_metadata({b"other": b"x"}) == {}
+
+
+def test_lists_of_floats_are_taken_apart() -> None:
+    kind = pa.list_(pa.float32())
+    found = pa.table({"p": pa.array([[0.5, 0.25], None, [0.5]], kind), "t": [["a"], ["b"], ["c"]]})
+    exact = pa.table({"p": pa.array([[0.25, 0.25], [1.0, 2.0], None], kind), "t": [["z"]] * 3})
+    assert differences(found, exact) == {
+        "p": {"mean": 0.125, "largest": 0.25, "rows": 2, "lost": 2}
+    }

@@ -25,6 +25,7 @@ from coyo_tools.pieces.scores.base import (
 )
 from coyo_tools.pieces.scores.clip_similarity import cosines
 from coyo_tools.pieces.scores.families import Choice, Family, column_name
+from coyo_tools.pieces.scores.precision import arithmetic
 
 MODEL = "kakaobrain/align-base"
 TOKENS = 64  # to which its processor pads captions
@@ -33,11 +34,11 @@ _CITATION = "Jia et al. 2021, ALIGN, arXiv 2102.05918; trained on COYO-700M by K
 
 
 class AlignEncoder:
-    """An ALIGN with its own image processor and tokenizer, in float32."""
+    """An ALIGN with its own image processor and tokenizer."""
 
     def __init__(self, setup: Setup) -> None:
         assert setup.weights is not None
-        self._device = setup.device
+        self._device, self._precision = setup.device, setup.precision
         self._model: Any = None
         if not setup.prepares_only:
             self._model = hub_models.load_model("AlignModel", setup.weights).to(setup.device)
@@ -55,7 +56,7 @@ class AlignEncoder:
         """Float32 (n, d), not normalised."""
         import torch
 
-        with torch.inference_mode():
+        with torch.inference_mode(), arithmetic(self._device, self._precision):
             batch = torch.stack(list(images)).to(self._device)
             return _pooled(self._model.get_image_features(pixel_values=batch))
 
@@ -63,14 +64,14 @@ class AlignEncoder:
         """Float32 (n, d), not normalised."""
         import torch
 
-        with torch.inference_mode():
+        with torch.inference_mode(), arithmetic(self._device, self._precision):
             batch = hub_models.stacked(texts, self._device)
             return _pooled(self._model.get_text_features(**batch))
 
 
 def _pooled(found: Any) -> Any:
     """The embedding, which transformers gave bare before its version 5."""
-    return getattr(found, "pooler_output", found)
+    return getattr(found, "pooler_output", found).float()
 
 
 def _load_head(_: Setup) -> Head:
@@ -87,7 +88,7 @@ SCORE = Score(
     name=_STEM,
     columns=(ScoreColumn(_STEM, "float32", "cosine of picture and caption, ALIGN"),),
     inputs=(IMAGE, TEXT),
-    model="ALIGN (EfficientNet-B7 and BERT) trained on COYO-700M, through transformers in fp32; "
+    model="ALIGN (EfficientNet-B7 and BERT) trained on COYO-700M, through transformers; "
     f"text cut at {TOKENS} tokens",
     licence=f"as the card of {MODEL} says",
     load=_load_head,
@@ -107,7 +108,7 @@ def declare(choice: Choice) -> Score:
         SCORE,
         name=name,
         columns=(ScoreColumn(name, "float32", meaning),),
-        model=f"{choice.model} (ALIGN) through transformers in fp32; text cut at {TOKENS} tokens",
+        model=f"{choice.model} (ALIGN) through transformers; text cut at {TOKENS} tokens",
         licence=f"as the card of {choice.model} says",
         encoder=_encoder(name, choice.model),
     )

@@ -75,7 +75,8 @@ class Scorer(Protocol):
     """A loaded score. Both methods are called from several threads at once.
 
     On the CPU `score` has one core, and torch computes on it alone: the other cores have batches
-    of their own.
+    of their own. `device`, where it has one, is where its model runs: "cpu" also beside a GPU that
+    it cannot use.
     """
 
     def prepare(self, sample: Sample) -> Any | Failure | None:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from coyo_tools.pieces.scores.precision import arithmetic
+
 Layer = Callable[..., Any]  # tensors to a tensor
 
 
@@ -22,7 +24,11 @@ class KerasNetwork:
     """
 
     def __init__(
-        self, config: Mapping[str, Any], arrays: Mapping[str, Any], device: str = "cpu"
+        self,
+        config: Mapping[str, Any],
+        arrays: Mapping[str, Any],
+        device: str = "cpu",
+        precision: str = "fp32",
     ) -> None:
         import torch
 
@@ -30,7 +36,7 @@ class KerasNetwork:
             raise ValueError(f"it is a {config.get('class_name')}, not one functional model")
         inner = config["config"]
         self._tensors = {n: torch.from_numpy(a).to(device) for n, a in arrays.items()}
-        self._device = device
+        self._device, self._precision = device, precision
         (self._input,), (self._output,) = (
             [name for name, *_ in inner[end]] for end in ("input_layers", "output_layers")
         )
@@ -58,7 +64,7 @@ class KerasNetwork:
         """Float32 (n, side, side, 3), a numpy array, to float32 (n, classes)."""
         import torch
 
-        with torch.inference_mode():
+        with torch.inference_mode(), arithmetic(self._device, self._precision):
             start = torch.from_numpy(pictures).to(self._device).permute(0, 3, 1, 2)
             values = {self._input: start.contiguous(memory_format=torch.channels_last)}
             last = {source: name for name, sources, _ in self._steps for source in sources}
@@ -67,7 +73,7 @@ class KerasNetwork:
                     values[name] = layer(*(values[source] for source in sources))
                 for source in {source for source in sources if last[source] == name}:
                     del values[source]  # nobody needs it any more
-            return values[self._output].cpu().numpy()
+            return values[self._output].float().cpu().numpy()
 
 
 def input_side(config: Mapping[str, Any]) -> int:

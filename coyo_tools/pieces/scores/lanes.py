@@ -72,6 +72,11 @@ class Lane:
         """Whether a model runs in it."""
         return any(score.uses_device for score in self.scores)
 
+    @property
+    def on_cpu(self) -> bool:
+        """Whether nothing of it runs on a GPU, wherever models do."""
+        return not self.uses_device or getattr(self.scorer, "device", None) == "cpu"
+
 
 def load_lanes(
     scores: Sequence[Score],

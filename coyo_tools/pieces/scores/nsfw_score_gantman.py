@@ -58,7 +58,7 @@ def _load(setup: Setup) -> GantMan:
         if setup.prepares_only:
             return GantMan(input_side(_read_topology(path) if packed else read_h5(path)[0]), None)
         config, arrays = _read_package(path) if packed else read_h5(path)
-        network = KerasNetwork(config, arrays, setup.device)
+        network = KerasNetwork(config, arrays, setup.device, setup.precision)
         _check(network)
     except WeightsError:
         raise
@@ -104,7 +104,7 @@ SCORE = Score(
     ),
     inputs=(IMAGE,),
     model="GantMan's nsfw_model, Inception v3 299 x 299 px, weights in uint8 as nsfwjs 4.4.0 ships "
-    "them, its own preprocessing (nearest pixel, /255), in fp32; --weights takes the .h5 files of "
+    "them, its own preprocessing (nearest pixel, /255); --weights takes the .h5 files of "
     "its release 1.0",
     licence="MIT",
     load=_load,

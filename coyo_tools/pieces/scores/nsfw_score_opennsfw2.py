@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from coyo_tools.pieces.scores.base import IMAGE, Sample, Score, ScoreColumn, Setup
-from coyo_tools.pieces.scores.onnx_session import open_session
+from coyo_tools.pieces.scores.onnx_session import device_of, open_session
 from coyo_tools.pieces.scores.weights import HDF5, check_file
 from coyo_tools.pieces.scores.weights_files import OPEN_NSFW
 from coyo_tools.words.errors import WeightsError
@@ -44,10 +44,13 @@ def yahoo_preprocess(image: Image.Image) -> Batch:
 
 
 class NsfwScorer:
-    """The network behind one function from a batch (n, 224, 224, 3) to probabilities (n, 2)."""
+    """The network behind one function from a batch (n, 224, 224, 3) to probabilities (n, 2).
 
-    def __init__(self, predict: Callable[[Batch], Batch] | None) -> None:
-        self._predict = predict
+    device: where it runs.
+    """
+
+    def __init__(self, predict: Callable[[Batch], Batch] | None, device: str) -> None:
+        self._predict, self.device = predict, device
 
     def prepare(self, sample: Sample) -> Batch:
         """The picture, preprocessed."""
@@ -65,13 +68,13 @@ class NsfwScorer:
 def _load(setup: Setup) -> NsfwScorer:
     assert setup.weights is not None
     if setup.prepares_only:
-        return NsfwScorer(None)
+        return NsfwScorer(None, setup.device)
     kind = check_file(setup.weights, OPEN_NSFW.formats)
     make = _keras_network if kind == HDF5 else _onnx_network
-    return NsfwScorer(make(setup.weights, setup.device))
+    return NsfwScorer(*make(setup.weights, setup.device))
 
 
-def _keras_network(weights: Path, device: str) -> Callable[[Batch], Batch]:
+def _keras_network(weights: Path, device: str) -> tuple[Callable[[Batch], Batch], str]:
     if "keras" not in sys.modules:  # it reads these once, when it is imported
         os.environ["KERAS_BACKEND"] = "torch"
         os.environ["KERAS_TORCH_DEVICE"] = device
@@ -88,10 +91,10 @@ def _keras_network(weights: Path, device: str) -> Callable[[Batch], Batch]:
             found: Batch = model(batch).cpu().numpy()
         return found
 
-    return predict
+    return predict, device
 
 
-def _onnx_network(weights: Path, device: str) -> Callable[[Batch], Batch]:
+def _onnx_network(weights: Path, device: str) -> tuple[Callable[[Batch], Batch], str]:
     try:
         session = open_session(weights, device)
         (asked,) = session.get_inputs()
@@ -105,7 +108,7 @@ def _onnx_network(weights: Path, device: str) -> Callable[[Batch], Batch]:
         found: Batch = session.run([given.name], {asked.name: batch})[0]
         return found
 
-    return predict
+    return predict, device_of(session, device)
 
 
 def _no_such_weights(weights: Path, error: Exception) -> WeightsError:

@@ -8,7 +8,7 @@ from typing import Any
 from coyo_tools.pieces.scores import scrfd
 from coyo_tools.pieces.scores.archives import read_members
 from coyo_tools.pieces.scores.base import IMAGE, Sample, Score, ScoreColumn, Setup
-from coyo_tools.pieces.scores.onnx_session import open_session
+from coyo_tools.pieces.scores.onnx_session import device_of, open_session
 from coyo_tools.pieces.scores.weights import TAR, check_file
 from coyo_tools.pieces.scores.weights_files import SCRFD
 from coyo_tools.words.errors import WeightsError
@@ -17,10 +17,13 @@ MEMBER = "models/scrfd.onnx"
 
 
 class Faces:
-    """A detector, a picture at a time: most SCRFD files take no more at once."""
+    """A detector, a picture at a time: most SCRFD files take no more at once.
 
-    def __init__(self, side: int, detector: scrfd.Detector | None) -> None:
-        self._side, self._detector = side, detector
+    device: where it runs.
+    """
+
+    def __init__(self, side: int, detector: scrfd.Detector | None, device: str) -> None:
+        self._side, self._detector, self.device = side, detector, device
 
     def prepare(self, sample: Sample) -> scrfd.Fitted:
         """The picture, fitted into the network's square."""
@@ -47,7 +50,8 @@ def _load(setup: Setup) -> Faces:
             return session.run(None, {asked.name: batch})  # type: ignore[no-any-return]
 
         side = asked.shape[2] if isinstance(asked.shape[2], int) else scrfd.SIDE
-        return Faces(side, None if setup.prepares_only else scrfd.Detector(run, side))
+        detector = None if setup.prepares_only else scrfd.Detector(run, side)
+        return Faces(side, detector, device_of(session, setup.device))
     except Exception as error:  # onnxruntime's own exceptions have no common base
         detail = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise WeightsError(

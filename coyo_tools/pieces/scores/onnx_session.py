@@ -29,3 +29,8 @@ def open_session(model: Path | bytes, device: str) -> Any:
     return onnxruntime.InferenceSession(
         model if isinstance(model, bytes) else str(model), settings, providers=providers
     )
+
+
+def device_of(session: Any, device: str) -> str:
+    """Where the session runs that was wanted on this device."""
+    return "cpu" if session.get_providers()[0] == "CPUExecutionProvider" else device

@@ -9,6 +9,7 @@ from typing import Any
 from coyo_tools.pieces.scores import hub_models
 from coyo_tools.pieces.scores.base import IMAGE, Sample, Score, ScoreColumn, Setup
 from coyo_tools.pieces.scores.families import Choice, Family, column_name
+from coyo_tools.pieces.scores.precision import arithmetic
 
 MODEL = "kakaobrain/vit-large-patch16-384"
 TOP = 5
@@ -19,11 +20,11 @@ _CITATION = (
 
 
 class Classifier:
-    """A ViT with labels, with its own image processor, in float32."""
+    """A ViT with labels, with its own image processor."""
 
     def __init__(self, setup: Setup) -> None:
         assert setup.weights is not None
-        self._device = setup.device
+        self._device, self._precision = setup.device, setup.precision
         self._processor = hub_models.load_image_processor(setup.weights)
         self._model: Any = None
         self.labels: list[str] = []
@@ -40,7 +41,7 @@ class Classifier:
         """Float32 tensor (n, labels), each row adding up to 1."""
         import torch
 
-        with torch.inference_mode():
+        with torch.inference_mode(), arithmetic(self._device, self._precision):
             batch = torch.stack(list(images)).to(self._device)
             return self._model(pixel_values=batch).logits.float().softmax(dim=-1).cpu()
 
@@ -63,7 +64,7 @@ def _declared(names: Sequence[str], model: str) -> Score:
             ScoreColumn(names[1], "list<float32>", "their probabilities, 0 to 1, largest first"),
         ),
         inputs=(IMAGE,),
-        model=f"{model} (ViT) through transformers in fp32, softmax over all its labels",
+        model=f"{model} (ViT) through transformers, softmax over all its labels",
         licence=f"as the card of {model} says",
         load=Classifier,
         weights=hub_models.weights(names[0], model, citation=_CITATION, tokenizer=False),
@@ -76,8 +77,8 @@ def _declared(names: Sequence[str], model: str) -> Score:
 
 SCORE = replace(
     _declared(_STEMS, MODEL),
-    model="ViT-L/16 at 384 px, trained on COYO-Labeled-300M and ImageNet, through transformers in "
-    "fp32, softmax over all its labels",
+    model="ViT-L/16 at 384 px, trained on COYO-Labeled-300M and ImageNet, through transformers, "
+    "softmax over all its labels",
 )
 
 

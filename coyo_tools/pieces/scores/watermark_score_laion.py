@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from coyo_tools.pieces.scores.base import IMAGE, Sample, Score, ScoreColumn, Setup
+from coyo_tools.pieces.scores.precision import arithmetic
 from coyo_tools.pieces.scores.weights import load_tensors
 from coyo_tools.pieces.scores.weights_files import LAION_WATERMARK
 from coyo_tools.words.errors import WeightsError
@@ -22,7 +23,7 @@ class WatermarkDetector:
         from torchvision import transforms
 
         assert setup.weights is not None
-        self._device = setup.device
+        self._device, self._precision = setup.device, setup.precision
         self._model: Any = None
         if not setup.prepares_only:
             self._model = build_model(setup.weights).to(setup.device)
@@ -43,9 +44,9 @@ class WatermarkDetector:
         """The probability of a watermark, 0 to 1."""
         import torch
 
-        with torch.inference_mode():
+        with torch.inference_mode(), arithmetic(self._device, self._precision):
             found = self._model(torch.stack(list(prepared)).to(self._device))
-            return (torch.softmax(found, 1)[:, _WATERMARK].cpu().numpy(),)
+            return (torch.softmax(found.float(), 1)[:, _WATERMARK].cpu().numpy(),)
 
 
 def build_model(weights: Path) -> Any:
@@ -87,7 +88,7 @@ SCORE = Score(
     ),
     inputs=(IMAGE,),
     model="LAION-5B-WatermarkDetection v1: EfficientNet-B3 of timm with a head 1536-625-256-2, at "
-    f"{_SIDE} x {_SIDE} px, in fp32",
+    f"{_SIDE} x {_SIDE} px",
     licence="MIT",
     load=WatermarkDetector,
     weights=LAION_WATERMARK,
