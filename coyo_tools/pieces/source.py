@@ -224,11 +224,13 @@ def _on_the_web(url: str, traffic: Traffic) -> Part:
         size = size_of(Place(url, url), traffic)
     except FileNotFoundError as error:
         raise SourceNotFound("no such file", where=url, todo="check the address") from error
-    return Part(url, unquote(PurePosixPath(urlsplit(url).path).name), size)
+    return _part(url, unquote(PurePosixPath(urlsplit(url).path).name), {"size": size})
 
 
 def _part(url: str, name: str, info: Mapping[str, Any]) -> Part:
-    return Part(url, name, int(info.get("size") or 0))
+    # What is written of a part has its name, and a folder is read by this ending alone.
+    named = name if name.endswith(".parquet") else f"{name}.parquet"
+    return Part(url, named, int(info.get("size") or 0))
 
 
 def _matching(url: str, traffic: Traffic) -> Mapping[str, Mapping[str, Any]]:

@@ -55,7 +55,7 @@ def test_a_file_of_another_name_is_read_and_not_twice(server):
     path = server.folder / "m" / "part-0.parquet"
     path.rename(path.with_name("latest"))
     traffic = Traffic(QUICK)
-    assert found(f"{server.base_url}/files/m/latest", traffic) == ["latest"]
+    assert found(f"{server.base_url}/files/m/latest", traffic) == ["latest.parquet"]
     assert traffic.fetched().bytes < 10  # whether it is a page is known before its body
 
 

@@ -242,6 +242,13 @@ def test_odd_names_and_equal_names_in_subfolders(tmp_path):
     assert coyo_tools.filter(tmp_path / "m", tmp_path / "s", min_side=100).digest == result.digest
 
 
+@pytest.mark.parametrize("place", ["rows.parq", "*.parq"])
+def test_what_came_of_a_file_with_another_ending_is_read_again(tmp_path, place):
+    pq.write_table(metadata(30), tmp_path / "rows.parq")
+    assert coyo_tools.filter(tmp_path / place, tmp_path / "out").rows_out == 30
+    assert coyo_tools.stats(tmp_path / "out").rows == 30
+
+
 def test_row_groups_of_the_output_are_of_one_size(tmp_path, monkeypatch):
     monkeypatch.setattr(written, "ROW_GROUP_ROWS", 100)
     write_parts(tmp_path / "m", [metadata(1000)], row_group_size=37)
