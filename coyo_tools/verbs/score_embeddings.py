@@ -9,15 +9,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from coyo_tools.machinery.manifest import Run, begin, digest_of_ids
+from coyo_tools.machinery.sorted_runs import Spill
 from coyo_tools.machinery.storage import folder_at
 from coyo_tools.pieces.scores.base import Score
 from coyo_tools.pieces.scores.embeddings import Kept, kept_of
 from coyo_tools.stages.embeddings import EmbeddingsPlace, files_of, record_name, record_of
 from coyo_tools.stages.score import Unit, stem_of
 from coyo_tools.words.config import ScoreSettings
+
+if TYPE_CHECKING:
+    from coyo_tools.machinery.sorted_runs import Run as SortedRun
 
 COMMAND = "score --embeddings"
 _SHORTCUTS = ("resize_on_device", "scaled_decoding")  # said where taken: they move the vectors
@@ -48,20 +52,17 @@ class Keeping:
             digest = digest_of_ids(self._ids(tables, Path(scratch)))
             self.run.finish({"encoders": encoders}, sorted(files), digest)
 
-    def _ids(self, tables: Sequence[str], scratch: Path) -> list[Any]:
-        """The sorted ids of each table, on the disk: those of a full data set fill the memory."""
+    def _ids(self, tables: Sequence[str], scratch: Path) -> Sequence[SortedRun]:
+        """The ids of these tables, on the disk: those of a full data set fill the memory."""
         import io
 
-        import numpy as np
         import pyarrow.parquet as pq
 
-        runs = []
-        for number, name in enumerate(tables):
+        ids = Spill(scratch)
+        for name in tables:
             data = io.BytesIO(self.run.folder.read_bytes(name))
-            ids = pq.read_table(data, columns=["id"]).column("id").drop_null().to_numpy()
-            np.save(scratch / f"{number}.npy", np.sort(ids))
-            runs.append(np.load(scratch / f"{number}.npy", mmap_mode="r" if len(ids) else None))
-        return runs
+            ids.add(pq.read_table(data, columns=["id"]).column("id").drop_null().to_numpy())
+        return ids.runs()
 
 
 def _added(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -15,11 +15,13 @@ import pytest
 
 import coyo_tools
 from coyo_tools.cli import main
+from coyo_tools.machinery.manifest import digest_of_ids
 from coyo_tools.pieces.scores.clip_similarity import declare
 from coyo_tools.stages import embeddings as stage
 from coyo_tools.words.config import ScoreSettings
 from coyo_tools.words.errors import CorruptFile, SettingsConflict, SettingsError, StorageError
 from coyo_tools.words.progress import Progress
+from tests.files import few_files
 from tests.pieces.scores.small_clip import KINDS, Made, made_small
 from tests.tars import FIRST_ID, sample, write_tar
 
@@ -252,6 +254,17 @@ def test_embeddings_may_be_added_to_scores_that_are_there(
     (tmp_path / "emb" / "img_emb" / "img_emb_00002.npy").unlink()
     again = coyo_tools.score(shards, tmp_path / "out", asked(tmp_path / "emb", clip))
     assert again.rows_now == 4  # what someone removed is made again
+
+
+def test_more_shards_than_files_may_be_open_at_once(clip: Made, tmp_path: Path) -> None:
+    for number in range(80):
+        write_tar(tmp_path / "shards" / f"{number:05d}.tar", [sample(number)])
+    settings = asked(tmp_path / "emb", clip, workers=1)
+    with few_files(60):
+        coyo_tools.score(tmp_path / "shards", tmp_path / "out", settings)
+    kept = [FIRST_ID + number for number in range(80)]
+    manifest = json.loads((tmp_path / "emb" / "manifest.json").read_text())
+    assert manifest["digest"] == digest_of_ids([np.array(kept)])
 
 
 def test_several_encoders_have_folders_of_their_own(
