@@ -15,24 +15,26 @@ def plugins(own: Sequence[Score], taken: Iterable[str]) -> tuple[Score, ...]:
     """What installed packages declare, in the order of their entry points' names.
 
     own: the scores of this package; taken: further column names that are not to be used. Raises
-    PluginError on a plugin that cannot be loaded, is no score, or uses a name that is taken.
+    PluginError on a plugin that cannot be loaded, is no score, or uses a name that is taken, be it
+    of a column, a score, or other weights.
     """
     found: list[Score] = []
-    names = {column.name for score in own for column in score.columns} | set(taken)
-    files = set(weights_of(own))
+    names = {score.name for score in own}
+    columns = {column.name for score in own for column in score.columns} | set(taken)
+    files = weights_of(own)
     for point in sorted(entry_points(group=GROUP), key=lambda point: (point.name, point.value)):
-        scores = _load(point)
-        new = [column.name for score in scores for column in score.columns]
-        own_files = [score.weights.name for score in scores if score.weights]
-        for name in new:
-            if name in names or new.count(name) > 1:
-                raise _wrong(point, f"gives a column {name!r}, which there is already")
-        for name in own_files:
-            if name in files:
-                raise _wrong(point, f"has weights named {name!r}, which there are already")
-        names |= set(new)
-        files |= set(own_files)
-        found += scores
+        for score in _load(point):
+            for column in score.columns:
+                if column.name in columns:
+                    raise _wrong(point, f"gives a column {column.name!r}, which there is already")
+                columns.add(column.name)
+            if score.name in names:
+                raise _wrong(point, f"is named {score.name!r}, as another score is")
+            for name, weights in weights_of([score]).items():
+                if files.setdefault(name, weights) != weights:
+                    raise _wrong(point, f"has weights named {name!r}, which there are already")
+            names.add(score.name)
+            found.append(score)
     return tuple(found)
 
 

@@ -19,6 +19,9 @@ from tests.tars import write_shards
 
 Install = Callable[..., None]
 GOOD = """
+from dataclasses import replace
+from coyo_tools.pieces.scores.clip import VIT_B_32
+from coyo_tools.pieces.scores.weights_files import CLIP_VIT_B_32
 from coyo_tools.pieces.scores.base import TEXT, Score, ScoreColumn
 def declared(name):
     return Score(name=name, columns=(ScoreColumn(name, "int32", "a test"),), inputs=(TEXT,),
@@ -30,6 +33,11 @@ PUBLISHED = declared("watermark_score")
 KEY = declared("key")
 ERROR = declared("error")
 TWICE = (SCORE, SCORE)
+NAMED_SIZE = replace(SCORE, name="size")
+NAMED_TWICE = (SCORE, replace(declared("consonants"), name="vowels"))
+OTHER_WEIGHTS = replace(SCORE, weights=replace(CLIP_VIT_B_32, sha256="00"))
+OTHER_ENCODER = replace(SCORE, encoder=replace(VIT_B_32, weights=OTHER_WEIGHTS.weights))
+SAME_ENCODER = replace(SCORE, encoder=VIT_B_32)
 NUMBER = 3
 EMPTY = ()
 """
@@ -75,6 +83,10 @@ def test_one_or_several_are_found(install: Install) -> None:
         ("vowel_scores:KEY", "gives a column 'key', which there is already"),
         ("vowel_scores:ERROR", "gives a column 'error', which there is already"),
         ("vowel_scores:TWICE", "gives a column 'vowels', which there is already"),
+        ("vowel_scores:NAMED_SIZE", "is named 'size', as another score is"),
+        ("vowel_scores:NAMED_TWICE", "is named 'vowels', as another score is"),
+        ("vowel_scores:OTHER_WEIGHTS", "has weights named 'clip_similarity_vitb32', which"),
+        ("vowel_scores:OTHER_ENCODER", "has weights named 'clip_similarity_vitb32', which"),
         ("vowel_scores:NUMBER", "is neither a Score nor a tuple of them"),
         ("vowel_scores:EMPTY", "is neither a Score nor a tuple of them"),
         ("vowel_scores:ABSENT", "cannot be imported: AttributeError"),
@@ -88,6 +100,11 @@ def test_a_wrong_one_is_named_with_its_package(install: Install, value: str, sai
     sentence = str(raised.value)
     assert sentence.startswith(f"vowel-scores: the score plugin p0 = {value} {said}")
     assert sentence.endswith("pip uninstall vowel-scores")
+
+
+def test_an_encoder_of_this_package_may_be_looked_through(install: Install) -> None:
+    install("vowel_scores:SAME_ENCODER")
+    assert known_scores()[-1].encoder in {score.encoder for score in known_scores()[:-1]}
 
 
 def test_two_plugins_do_not_share_a_column(install: Install) -> None:
