@@ -60,34 +60,56 @@ def comparable(part: OpenPart) -> dict[str, str]:
         kind = part.schema.field(name).type
         if name in NOT_COMPARED:
             continue
-        if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        if name in (PHASH, PHASH_NOW):
+            if pa.types.is_string(kind):
+                found[name] = "hash"
+        elif pa.types.is_integer(kind) or pa.types.is_floating(kind):
             found[name] = "number"
-        elif name in (PHASH, PHASH_NOW):
-            found[name] = "hash"
     return found
 
 
 def load_scores(parts: Iterable[OpenPart], columns: Sequence[str]) -> Joined:
-    """All scores, sorted by id, rows without an id and further rows of one id left out."""
-    import numpy as np
-    import pyarrow as pa
+    """All scores, sorted by id, rows without an id and further rows of one id left out.
 
-    tables = [table for part in parts for table in part.batches(["id", *columns])]
-    table = pa.concat_tables(tables)
-    whole = table.filter(table.column("id").is_valid())
-    ids, first = np.unique(whole.column("id").to_numpy(), return_index=True)
-    recomputed = {}
-    for name in columns:
-        values = values_of(whole.column(name))
-        recomputed[name] = Values(values.array[first], values.known[first])
+    What is neither number nor hash in one of the parts is not known there.
+    """
+    import numpy as np
+
+    rows, ids = 0, []
+    found: dict[str, list[Values]] = {name: [] for name in columns}
+    for part in parts:
+        kinds = comparable(part)
+        for table in part.batches(["id", *columns]):
+            whole = table.filter(table.column("id").is_valid())
+            rows += table.num_rows
+            ids.append(whole.column("id").to_numpy())
+            for name, pieces in found.items():
+                known = name in kinds
+                pieces.append(values_of(whole.column(name)) if known else _unknown(whole.num_rows))
+    together = np.concatenate(ids)
+    each, first = np.unique(together, return_index=True)
     return Joined(
-        ids,
-        np.zeros(len(ids), bool),
-        recomputed,
-        rows=table.num_rows,
-        without_id=table.num_rows - whole.num_rows,
-        duplicate_ids_in_scores=whole.num_rows - len(ids),
+        each,
+        np.zeros(len(each), bool),
+        {name: _at(first, pieces) for name, pieces in found.items()},
+        rows=rows,
+        without_id=rows - len(together),
+        duplicate_ids_in_scores=len(together) - len(each),
     )
+
+
+def _unknown(rows: int) -> Values:
+    import numpy as np
+
+    return Values(np.zeros(rows, np.int8), np.zeros(rows, bool))
+
+
+def _at(places: Array, pieces: Sequence[Values]) -> Values:
+    """The values of these rows of all pieces, in the type that holds them all."""
+    import numpy as np
+
+    array = np.concatenate([piece.array for piece in pieces])
+    return Values(array[places], np.concatenate([piece.known for piece in pieces])[places])
 
 
 def values_of(column: pa.ChunkedArray) -> Values:
@@ -126,7 +148,7 @@ def join(
 ) -> None:
     """Fill in what SOURCE stores. The first row of an id counts. told: rows read, by row group."""
     for part in parts:
-        here = [name for name in columns if name in part.binding.columns]
+        here = [name for name in comparable(part) if name in columns]
         if "id" not in part.binding.columns:
             raise SchemaError("has no column 'id' to join on", where=part.part.url)
         for table in part.batches(["id", *here]):

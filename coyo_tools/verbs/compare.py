@@ -286,7 +286,9 @@ def _write(
         document["columns"][name] = column
         worst += rows
     drawn = scatter_sheet(document["columns"])
-    if drawn is not None:
+    if drawn is None:
+        folder.delete(SCATTER)  # of an interrupted run that --overwrite took the place of
+    else:
         folder.write_bytes(SCATTER, drawn.encode())
     _write_differences(folder, worst)
     folder.write_json(RESULT, document)

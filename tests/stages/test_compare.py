@@ -56,6 +56,25 @@ def test_values_and_where_they_are_known() -> None:
     assert values_of(pa.chunked_array([], pa.string())).array.tolist() == []
 
 
+def test_parts_may_differ_in_their_types(tmp_path: Path) -> None:
+    mine = [pa.array([1, 2], pa.int32()), pa.array([0.5, 7.5]), pa.nulls(2)]
+    theirs = [pa.array([0.5, 9.5], pa.float32()), pa.array([[1], [2]]), pa.array(["3", "x"])]
+    for side, columns in (("mine", mine), ("theirs", theirs)):
+        (tmp_path / side).mkdir()
+        for number, column in enumerate(columns):
+            ids = pa.array([2 * number, 2 * number + 1], pa.int64())
+            table = pa.table({"id": ids, "x": column, "image_phash_now": ids})
+            pq.write_table(table, tmp_path / side / f"{number}.parquet")
+    found = load_scores(find(tmp_path / "mine").open_all(), ["x"])
+    assert found.recomputed["x"].array[:4].tolist() == [1, 2, 0.5, 7.5]
+    assert found.recomputed["x"].known.tolist() == [True] * 4 + [False] * 2
+    join(found, find(tmp_path / "theirs").open_all(), ["x", "image_phash_now"], lambda _: None)
+    assert found.found.all()
+    assert found.stored["x"].array[:2].tolist() == [0.5, 9.5]
+    assert found.stored["x"].known.tolist() == [True, True, False, False, False, False]
+    assert "image_phash_now" not in found.stored  # these are no hashes
+
+
 def test_repeated_ids_count_once_and_the_first_row_wins(tmp_path: Path) -> None:
     scores = pa.table({"id": [5, 3, None, 5], "word_count": [50, 30, 0, 51]})
     source = pa.table({"id": [9, 5, 5, 3, 5, None], "word_count": [9, 1, 2, 3, 4, 5]})

@@ -14,6 +14,7 @@ import pytest
 
 import coyo_tools
 from coyo_tools.machinery.manifest import digest_of_ids
+from coyo_tools.verbs import compare as verb
 from coyo_tools.words.config import CompareSettings, ScoreSettings
 from coyo_tools.words.errors import (
     ParityError,
@@ -113,6 +114,21 @@ def test_files(scores: Path, source: Path, tmp_path: Path) -> None:
     )
     assert [entry["side"] for entry in manifest["inputs"]] == ["scores", "source"]
     assert manifest["digest"] == digest_of_ids([np.array([1, 2, 3, 4])])
+
+
+def test_overwriting_an_interrupted_run_leaves_no_drawing_of_it(
+    scores: Path, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def end(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(verb, "_write_differences", end)
+    with pytest.raises(KeyboardInterrupt):
+        coyo_tools.compare(scores, source, tmp_path / "out")
+    monkeypatch.undo()
+    hashes = CompareSettings(columns=("image_phash",))
+    coyo_tools.compare(scores, source, tmp_path / "out", hashes, overwrite=True)
+    assert not (tmp_path / "out" / "scatter.svg").exists()
 
 
 def test_again_gives_the_same_bytes_and_does_nothing(
