@@ -200,7 +200,7 @@ class LocalFolder(Folder):
 
     def exists(self, name: str) -> bool:
         """Whether the file is there."""
-        return (self.path / name).is_file()
+        return os.path.isfile(self.path / name)  # noqa: PTH113  pathlib's raises on a long name
 
     def names(self) -> list[str]:
         """Files directly in the folder, temporary ones left out."""
@@ -377,8 +377,9 @@ class RemoteFolder(Folder):
                 entries = self._fs.ls(self._root, detail=True)
         except FileNotFoundError:
             return {}
-        files = (e for e in entries if e["type"] == "file")
-        return {e["name"].rsplit("/", 1)[-1]: int(e["size"] or 0) for e in files}
+        files = {e["name"].rsplit("/", 1)[-1]: e for e in entries if e["type"] == "file"}
+        # Under no name: the empty object of a folder that was made in a store's console.
+        return {name: int(entry["size"] or 0) for name, entry in files.items() if name}
 
     def move(self, name: str, new: str) -> None:
         """Copy, then delete: stores cannot rename."""
@@ -409,6 +410,11 @@ class RemoteFolder(Folder):
 
 
 def folder_at(url: str | os.PathLike[str]) -> Folder:
-    """The folder at a path or url; nothing is created or read yet."""
+    """The folder at a path or url; nothing is created or read yet. Raises StorageError."""
     place = os.fspath(url)
+    scheme, _, path = place.partition("://")
+    if scheme != place and not path.strip("/") and place != "file:///":
+        raise StorageError(
+            "names no place", where=place, todo="write a bucket or a folder behind ://"
+        )
     return RemoteFolder(place) if is_remote(place) else LocalFolder(place)

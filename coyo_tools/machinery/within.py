@@ -41,4 +41,5 @@ def files_below(folder: Folder) -> set[str]:
     """Names of the folder's files at any depth."""
     fs, root = filesystem(folder.url)
     fs.invalidate_cache()
-    return {path[len(root) :].lstrip("/") for path in fs.find(root)}
+    found = (path for path in fs.find(root) if not path.endswith("/"))
+    return {path[len(root) :].lstrip("/") for path in found}

@@ -56,13 +56,13 @@ def report(
 
     urls = [folders] if isinstance(folders, str | os.PathLike) else list(folders)
     where, name = _split(os.fspath(out))
+    folder = folder_at(where)
     if not urls:
         raise SettingsError("no folder named", where="report", todo="name at least one")
     progress(Progress("report", 0, len(urls), "folders"))
     version = tool_versions().get("coyo-tools", "unknown")
     view = gather([os.fspath(url) for url in urls], settings or ReportSettings(), version)
     page = render(view)
-    folder = folder_at(where)
     folder.create()
     folder.write_bytes(name, page)
     progress(Progress("report", len(urls), len(urls), "folders"))
@@ -72,7 +72,7 @@ def report(
 
 def _split(out: str) -> tuple[str, str]:
     """The page's folder and name. Raises SettingsError where the name is not a page's."""
-    where, _, name = out.rpartition("/")
+    name = out.rpartition("/")[2]
     if not name.lower().endswith((".html", ".htm")):
         raise SettingsError("is no name of a page", where=out, todo="let -o end in .html")
-    return where or ("/" if out.startswith("/") else "."), name
+    return out.removesuffix(name) or ".", name

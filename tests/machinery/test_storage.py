@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from coyo_tools.machinery import storage
 from coyo_tools.machinery.storage import Folder, folder_at
+from coyo_tools.machinery.within import files_below
 from coyo_tools.words.errors import FolderBusy, MissingExtra, SourceNotFound, StorageError
 from tests.faults.mounts import mounted, remount
 from tests.servers.s3 import s3_server
@@ -75,6 +76,13 @@ def test_names_may_hold_a_subfolder_and_odd_characters(folder: Folder) -> None:
     folder.write_bytes("sub/a b%20#é.parquet", b"x")
     assert folder.read_bytes("sub/a b%20#é.parquet") == b"x"
     assert folder.names() == []  # only what lies directly in it
+
+
+def test_a_name_that_is_too_long_is_not_there_and_is_told(tmp_path: Path) -> None:
+    folder = folder_at(tmp_path)
+    assert not folder.exists("a" * 300)
+    with pytest.raises(StorageError, match="cannot be written: File name too long"):
+        folder.write_bytes("a" * 300, b"x")
 
 
 def test_delete_removes_and_tolerates_absence(folder: Folder) -> None:
@@ -341,6 +349,21 @@ def test_a_store_whose_client_is_not_installed(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setitem(sys.modules, "gcsfs", None)
     with pytest.raises(MissingExtra, match=r"pip install 'coyo-tools\[gcs\]'"):
         folder_at("gs://b/x")
+
+
+def test_the_empty_object_that_a_console_makes_of_a_folder_is_no_file(s3: str) -> None:
+    import s3fs
+
+    for key in ("made/", "made/below/"):
+        s3fs.S3FileSystem().call_s3("put_object", Bucket="bucket", Key=key, Body=b"")
+    folder = folder_at("s3://bucket/made")
+    assert (folder.names(), folder.sizes(), files_below(folder)) == ([], {}, set())
+
+
+@pytest.mark.parametrize("url", ["s3://", "s3:///", "gs://", "memory:///", "file://"])
+def test_an_address_of_nothing(url: str) -> None:
+    with pytest.raises(StorageError, match=f"{url}: names no place; .* behind ://"):
+        folder_at(url)
 
 
 def test_a_missing_bucket(s3: str) -> None:

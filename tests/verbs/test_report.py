@@ -12,7 +12,13 @@ import pytest
 from coyo_tools.cli import main
 from coyo_tools.verbs.report import report
 from coyo_tools.words.config import ReportSettings
-from coyo_tools.words.errors import CorruptFile, SettingsError, SourceError, SourceNotFound
+from coyo_tools.words.errors import (
+    CorruptFile,
+    SettingsError,
+    SourceError,
+    SourceNotFound,
+    StorageError,
+)
 from coyo_tools.words.failures import FAILURES
 from tests.browser import browser, opened
 from tests.pieces.report import folders
@@ -203,6 +209,8 @@ def test_bad_folders_are_named_and_leave_the_old_page(made: Path, tmp_path: Path
         report([], out)
     with pytest.raises(SettingsError, match=r"end in \.html"):
         report(made / "subset", tmp_path / "page")
+    with pytest.raises(StorageError, match=r"s3://: names no place"):
+        report(made / "subset", "s3://page.html")
     assert out.read_text() == "old"
     assert [p.name for p in tmp_path.glob("*.coyo-tmp")] == []
 
