@@ -247,8 +247,19 @@ def _address(place: Place, traffic: Traffic) -> tuple[URL, bool]:
     from yarl import URL
 
     moved = traffic.locations.get(place.url)
-    # Signed addresses must go back byte by byte as they came.
-    return (URL(moved, encoded=True), True) if moved else (URL(place.url), False)
+    if moved:  # signed addresses must go back byte by byte as they came
+        return URL(moved, encoded=True), True
+    try:
+        url = URL(place.url)
+    except ValueError as error:
+        raise _no_address(place, first_line(error)) from error
+    if not url.host:
+        raise _no_address(place, "it names no host")
+    return url, False
+
+
+def _no_address(place: Place, why: str) -> SourceError:
+    return SourceError(f"is no address: {why}", where=place.where, todo="check how it is written")
 
 
 def _check_range(answer: aiohttp.ClientResponse, place: Place, rest: _Rest, size: int) -> None:

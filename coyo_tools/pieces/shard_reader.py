@@ -29,7 +29,7 @@ from coyo_tools.machinery.storage import (
 from coyo_tools.machinery.traffic import Traffic
 from coyo_tools.machinery.web import Place
 from coyo_tools.pieces import web_folders
-from coyo_tools.pieces.source import tell_apart
+from coyo_tools.pieces.source import as_url, tell_apart
 from coyo_tools.words.errors import CorruptFile, SourceError, SourceNotFound
 
 PICTURE_EXTENSIONS = frozenset(
@@ -139,7 +139,7 @@ def find_shards(place: str | os.PathLike[str]) -> Shards | None:
     Raises SourceNotFound where nothing is there, SourceError where `coyo download` has not
     finished the folder, where two of them would have one name, or where they are compressed.
     """
-    url = os.fspath(place).rstrip("/") or "/"
+    url = as_url(place)
     if is_web(url):
         return _on_the_web(url)
     with reading_errors(url):

@@ -44,8 +44,8 @@ SourceLike: TypeAlias = "str | os.PathLike[str] | Dataset | IterableDataset"
 
 __all__ = [
     "Binding", "OpenPart", "Part", "Source", "SourceLike",
-    "bind", "find", "keep_apart", "open_part", "part_at", "recognise", "refuse_same",
-    "tell_apart",
+    "as_url", "bind", "find", "keep_apart", "open_part", "part_at", "recognise",
+    "refuse_same", "tell_apart",
 ]  # fmt: skip
 _GLOB = frozenset("*?[")
 _STARS_OF_THE_WEB = _GLOB - {"?"}  # behind which signatures come
@@ -122,9 +122,7 @@ def find(source: SourceLike, *, schema: str = "auto", traffic: Traffic | None = 
     traffic = traffic or Traffic()
     if dataset_objects.is_dataset(source):
         return _of_dataset(source, schema, traffic)
-    if not os.fspath(source):
-        raise SourceNotFound("names no source", where="''", todo="name a folder, a file or a url")
-    url = os.fspath(source).rstrip("/") or "/"
+    url = as_url(source)
     if url.startswith(dataset_objects.SCHEME):
         raise SourceError(
             "was an object of the datasets library",
@@ -146,6 +144,13 @@ def find(source: SourceLike, *, schema: str = "auto", traffic: Traffic | None = 
             todo="run that command again first: it goes on where it stopped",
         )
     return Source(url, _in_folder(url, manifest, traffic), schema, manifest, traffic)
+
+
+def as_url(place: str | os.PathLike[str]) -> str:
+    """A path or url as text, without a `/` behind it. Raises SourceNotFound where it is empty."""
+    if not os.fspath(place):
+        raise SourceNotFound("names no source", where="''", todo="name a folder, a file or a url")
+    return os.fspath(place).rstrip("/") or "/"
 
 
 def _on_the_hub(url: str, schema: str, traffic: Traffic) -> Source:

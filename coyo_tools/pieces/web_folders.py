@@ -15,8 +15,9 @@ from urllib.parse import unquote, urljoin, urlsplit
 from coyo_tools.machinery import web
 from coyo_tools.machinery.traffic import Traffic
 from coyo_tools.machinery.web import Place
-from coyo_tools.words.errors import SourceNotFound
+from coyo_tools.words.errors import SourceError, SourceNotFound
 
+_DEEPEST = 32  # folders in one another; beyond, a link leads back to a folder above it
 Found = dict[str, dict[str, Any]]  # address: `type` and `size` (None: not said), as of fsspec
 
 
@@ -52,10 +53,20 @@ def _below(url: str, traffic: Traffic, enters: Callable[[str], bool]) -> Found:
     while waiting:
         folder = waiting.pop()
         if enters(folder):
+            _check_depth(folder, folder.count("/") - url.rstrip("/").count("/") - 1)
             inner = [link for link in _links(folder, traffic) if link not in seen]
             seen |= dict.fromkeys(inner)
             waiting += [link for link in dict.fromkeys(inner) if link.endswith("/")]
     return {link: {"type": "file", "size": None} for link in seen if not link.endswith("/")}
+
+
+def _check_depth(folder: str, depth: int) -> None:
+    if depth > _DEEPEST:
+        raise SourceError(
+            f"lies {depth} folders deep: its server's pages lead to themselves",
+            where=folder,
+            todo="name the folder that holds the files",
+        )
 
 
 def _name(folder: str) -> str:

@@ -41,6 +41,20 @@ def place(server: FileServer, name: str = "a.bin") -> Place:
     return Place(f"{server.base_url}/files/{name}", name)
 
 
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("http:///x", "it names no host"),
+        ("http://127.0.0.1:99999/x", "Port out of range"),
+        ("http://[::1/x", "Invalid IPv6"),
+    ],
+)
+def test_what_is_no_address_is_one_sentence(url, why):
+    for ask in (web.size_of, web.get):
+        with pytest.raises(SourceError, match=f"is no address: {why}"):
+            ask(Place(url, url), Traffic(QUICK))
+
+
 RANGES = [(0, 10), (10, 90_000), (150_000, 200_000)]
 
 

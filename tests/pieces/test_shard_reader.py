@@ -34,6 +34,11 @@ def test_samples_come_in_the_tars_order(tmp_path: Path) -> None:
     assert [e.picture for e in found] == [picture(n) for n in (3, 1, 2)]
 
 
+def test_no_name_is_not_the_root_of_this_machine() -> None:
+    with pytest.raises(SourceNotFound, match="'': names no source; name a folder"):
+        find_shards("")
+
+
 def test_members_without_a_picture_are_no_row(tmp_path: Path) -> None:
     samples = [sample(1), sample(2)[1:], sample(3)]
     assert len(entries(write_tar(tmp_path / "0.tar", samples))) == 2

@@ -84,6 +84,13 @@ def test_a_folder_within_that_cannot_be_listed_is_not_left_out(server):
         found(f"{server.base_url}/files/m")
 
 
+@pytest.mark.parametrize("place", ["m", "m/**/*.parquet"])
+def test_folders_that_lead_back_into_themselves_are_one_sentence(server, place):
+    (server.folder / "m" / "again").symlink_to(server.folder / "m")
+    with pytest.raises(SourceError, match=r"/again/.*: lies 33 folders deep: .* to themselves"):
+        found(f"{server.base_url}/files/{place}")
+
+
 @pytest.mark.parametrize("place", ["nothing", "nothing/x.parquet", "nothing/*.parquet"])
 def test_what_is_not_there_is_said(server, place):
     with pytest.raises(SourceNotFound, match=r"no such file|no file matches"):
