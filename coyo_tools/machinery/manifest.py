@@ -20,16 +20,17 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from coyo_tools.machinery.refusals import (
+    EMPTYING,
+    plain,
+    refuse_difference,
+    refuse_input,
+    refuse_strangers,
+)
 from coyo_tools.machinery.sorted_runs import CHUNK_ROWS, merged
 from coyo_tools.machinery.storage import Folder, first_line
-from coyo_tools.machinery.within import files_below, names_within
-from coyo_tools.words.errors import (
-    CorruptFile,
-    CoyoError,
-    SettingsConflict,
-    SettingsError,
-    StorageError,
-)
+from coyo_tools.machinery.within import files_below
+from coyo_tools.words.errors import CorruptFile, CoyoError, StorageError
 
 if TYPE_CHECKING:
     from coyo_tools.machinery.sorted_runs import Run as SortedRun
@@ -47,8 +48,6 @@ _KINDS: Mapping[str, Any] = {
     "result": dict,
     "digest": str | None,
 }
-_SHOWN = 80  # characters of a setting in an error
-_EMPTYING = {"emptying": True}  # the result of a folder that --overwrite is about to empty
 
 
 @dataclass(frozen=True)
@@ -203,7 +202,7 @@ def begin(
         if found is None or _lacks_files(folder, found):
             folder.write_json(MANIFEST, wanted.to_json())
             found = wanted
-        elif not found.complete and (_plain(inputs), files) != (found.inputs, found.files):
+        elif not found.complete and (plain(inputs), files) != (found.inputs, found.files):
             found = replace(found, inputs=inputs, files=files)
             folder.write_json(MANIFEST, found.to_json())
         try:
@@ -230,27 +229,18 @@ def _check(
     reads: Sequence[str],
     makes: Mapping[str, Sequence[str]],
 ) -> Manifest | None:
-    """The folder's manifest, where this run may go on in the folder. Raises SettingsConflict."""
+    """The folder's manifest, where this run may go on in the folder.
+
+    Raises SettingsConflict, SettingsError.
+    """
     found = read_manifest(folder, todo="choose another folder with -o")
     if found is None:
-        _refuse_strangers(folder, overwrite)
+        refuse_strangers(folder, overwrite)
         return None
-    _refuse_input(folder, found, reads)
+    refuse_input(folder, found, reads)
     if not overwrite:
-        _refuse_difference(folder, found, wanted, makes)
+        refuse_difference(folder, found, wanted, makes)
     return found
-
-
-def _refuse_input(folder: Folder, found: Manifest, reads: Sequence[str]) -> None:
-    """A file that the run reads is neither to be emptied away nor to be written over."""
-    inside = names_within(folder.url, reads)
-    taken = sorted(name for name in inside if "/" not in name or name in found.files)
-    if taken:
-        raise SettingsError(
-            f"holds {taken[0]}, which is input of this run",
-            where=folder.url,
-            todo="choose a folder beside it with -o",
-        )
 
 
 def _lacks_files(folder: Folder, found: Manifest) -> bool:
@@ -259,103 +249,13 @@ def _lacks_files(folder: Folder, found: Manifest) -> bool:
     return found.complete and not all("/" in name and folder.exists(name) for name in absent)
 
 
-def _refuse_strangers(folder: Folder, overwrite: bool) -> None:
-    strangers = folder.names()
-    if strangers:
-        why = "--overwrite empties only folders this tool wrote" if overwrite else ""
-        raise SettingsConflict(
-            f"holds files that are not this tool's ({strangers[0]})",
-            where=folder.url,
-            todo="choose an empty or new folder with -o" + (f": {why}" if why else ""),
-        )
-
-
-def _refuse_difference(
-    folder: Folder, found: Manifest, wanted: Manifest, makes: Mapping[str, Sequence[str]]
-) -> None:
-    if found.result == _EMPTYING:
-        raise SettingsConflict(
-            "was being emptied when a run with --overwrite ended",
-            where=folder.url,
-            todo="run it with --overwrite again",
-        )
-    if _may_have_changed(folder, found, wanted, makes):
-        found = replace(found, inputs=_plain(wanted.inputs))
-    difference = difference_between(found, wanted)
-    if difference:
-        raise SettingsConflict(
-            f"belongs to a run with other settings: {difference}",
-            where=folder.url,
-            todo="choose another folder with -o, or start anew with --overwrite",
-        )
-
-
-def _may_have_changed(
-    folder: Folder, found: Manifest, wanted: Manifest, makes: Mapping[str, Sequence[str]]
-) -> bool:
-    """Whether the inputs differ only where nothing has come of them yet: a file that was broken,
-    for one, and has been fetched again."""
-    old, new = found.inputs, _plain(wanted.inputs)
-    if found.complete or [i.get("name") for i in old] != [i.get("name") for i in new]:
-        return False
-    changed = [i["name"] for i, was in zip(new, old, strict=True) if i != was]
-    there = set(folder.names())
-    return all(name in makes and makes[name][-1] not in there for name in changed)
-
-
-def _plain(inputs: Sequence[Mapping[str, Any]]) -> list[Any]:
-    """As a manifest that was read has them."""
-    plain: list[Any] = json.loads(json.dumps(list(inputs)))
-    return plain
-
-
-def difference_between(found: Manifest, wanted: Manifest) -> str | None:
-    """The first differences of two manifests as a phrase; None where the same run made both."""
-    if found.command != wanted.command:
-        return f"it was made by `coyo {found.command}`, this is `coyo {wanted.command}`"
-    asked = json.loads(json.dumps(wanted.settings))
-    names = [n for n in {**found.settings, **asked} if found.settings.get(n) != asked.get(n)]
-    if names:
-        return "; ".join(_change(n, found.settings.get(n), asked.get(n)) for n in names[:3])
-    return _input_difference(found.inputs, _plain(wanted.inputs))
-
-
-def _change(name: str, old: Any, new: Any) -> str:
-    """`name was OLD, is NEW`; of what is too long to show, the first place that differs."""
-    if max(len(json.dumps(old)), len(json.dumps(new))) > _SHOWN:
-        if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-            at = next(i for i, pair in enumerate(zip(old, new, strict=True)) if pair[0] != pair[1])
-            return _change(f"{name}[{at}]", old[at], new[at])
-        if isinstance(old, dict) and isinstance(new, dict):
-            key = next(key for key in {**old, **new} if old.get(key) != new.get(key))
-            return _change(f"{name}.{key}", old.get(key), new.get(key))
-    return f"{name} was {_brief(old)}, is {_brief(new)}"
-
-
-def _brief(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
-
-
-def _input_difference(found: Sequence[Any], wanted: Sequence[Any]) -> str | None:
-    if list(found) == list(wanted):
-        return None
-    if len(found) != len(wanted):
-        return f"its input had {len(found)} files, this one has {len(wanted)}"
-    for old, new in zip(found, wanted, strict=True):
-        if old != new:
-            names = [n for n in {**old, **new} if old.get(n) != new.get(n)]
-            return f"input {new.get('name', new)} differs in {', '.join(names)}"
-    return None
-
-
 def _empty(folder: Folder, found: Manifest) -> None:
     """Remove what the manifest's run wrote.
 
     The manifest says so first, and goes last: interrupted here, the folder is no result, and is
     still known as this tool's.
     """
-    folder.write_json(MANIFEST, replace(found, complete=False, result=_EMPTYING).to_json())
+    folder.write_json(MANIFEST, replace(found, complete=False, result=EMPTYING).to_json())
     files = set(found.files if found.complete else files_below(folder).intersection(found.files))
     for name in sorted(files | {n for n in folder.names() if _is_own(n, found)}):
         folder.delete(name)

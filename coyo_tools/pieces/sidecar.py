@@ -13,7 +13,8 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from coyo_tools.machinery.manifest import Manifest, difference_between, read_manifest
+from coyo_tools.machinery.manifest import Manifest, read_manifest
+from coyo_tools.machinery.refusals import difference_between
 from coyo_tools.machinery.storage import folder_at, is_remote, local_path
 from coyo_tools.pieces import dataset_objects
 from coyo_tools.pieces.quantiles import Order, Tally

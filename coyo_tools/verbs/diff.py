@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from coyo_tools.machinery import manifest
-from coyo_tools.machinery.manifest import Manifest, Run, difference_between, digest_of_ids
+from coyo_tools.machinery.manifest import Manifest, Run, digest_of_ids
+from coyo_tools.machinery.refusals import difference_between
 from coyo_tools.machinery.storage import Folder, folder_at, storage_errors
 from coyo_tools.machinery.traffic import Fetched, Traffic, told_of_waits
 from coyo_tools.pieces import source as sources

@@ -9,13 +9,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from coyo_tools.machinery.manifest import (
-    MANIFEST,
-    Manifest,
-    difference_between,
-    manifest_in,
-    read_manifest,
-)
+from coyo_tools.machinery.manifest import MANIFEST, Manifest, manifest_in, read_manifest
+from coyo_tools.machinery.refusals import difference_between
 from coyo_tools.machinery.storage import folder_at, is_remote, local_path
 from coyo_tools.pieces import source as sources
 from coyo_tools.pieces.recipes import Recipe, recipe_at, settings_of

@@ -144,6 +144,14 @@ def test_another_run_is_refused_with_the_difference(tmp_path: Path, what: str) -
     assert _contents(tmp_path) == before
 
 
+def test_what_is_new_in_a_long_setting_is_named_though_it_is_null(tmp_path: Path) -> None:
+    long = {"where": "x" * 100}
+    _finished(tmp_path, rules=[long])
+    sentence = r"rules\[0\]\.by was absent, is null; choose"
+    with pytest.raises(SettingsConflict, match=sentence):
+        _finished(tmp_path, rules=[{**long, "by": None}])
+
+
 def test_an_unfinished_run_of_other_settings_is_refused_too(tmp_path: Path) -> None:
     with _begun(tmp_path):
         pass
