@@ -18,97 +18,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from coyo_tools.words.errors import (
-    CoyoError,
-    FolderBusy,
-    MissingExtra,
-    SourceError,
-    StorageError,
-)
+from coyo_tools.machinery.places import filesystem as filesystem
+from coyo_tools.machinery.places import first_line as first_line
+from coyo_tools.machinery.places import is_remote as is_remote
+from coyo_tools.machinery.places import local_path as local_path
+from coyo_tools.machinery.places import reading_errors as reading_errors
+from coyo_tools.machinery.places import storage_error
+from coyo_tools.machinery.places import storage_errors as storage_errors
+from coyo_tools.words.errors import FolderBusy, StorageError
 
 TEMPORARY = ".coyo-tmp"
 LOCK = ".coyo.lock"
-_EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
-_SCHEMES = (*_EXTRAS, "hf", "http", "https", "memory")
-
-
-def is_remote(url: str) -> bool:
-    """Whether `url` names something that is not a local path."""
-    return "://" in url and not url.startswith("file://")
-
-
-def local_path(url: str) -> Path:
-    """The path a local url or path stands for, `~` expanded."""
-    return Path(url.removeprefix("file://")).expanduser()
-
-
-def filesystem(url: str) -> tuple[Any, str]:
-    """The fsspec file system that serves `url`, and the path within it. Raises MissingExtra."""
-    import fsspec
-
-    if not is_remote(url):  # taken as it is: `::` and `%20` mean nothing in a local name
-        return fsspec.filesystem("file"), os.path.abspath(local_path(url))  # noqa: PTH100  a str
-    scheme = url.split("://", 1)[0]
-    if scheme not in _SCHEMES:  # fsspec knows more, none of which was ever tried
-        raise StorageError(
-            f"{scheme}:// is not a known place",
-            where=url,
-            todo="name a local path, s3://, gs://, hf:// or https://",
-        )
-    try:
-        fs, path = fsspec.core.url_to_fs(url)
-    except ImportError as error:
-        raise MissingExtra.of(_EXTRAS.get(scheme, scheme), f"{scheme}://") from error
-    except ValueError as error:
-        raise StorageError(f"is no address: {first_line(error)}", where=url) from error
-    return fs, path
-
-
-@contextlib.contextmanager
-def storage_errors(where: str) -> Iterator[None]:
-    """Turn what the system says about writing into one sentence."""
-    try:
-        yield
-    except CoyoError:
-        raise
-    except OSError as error:
-        raise _storage_error(error, where) from error
-
-
-def _storage_error(error: OSError, where: str) -> StorageError:
-    match error.errno:
-        case errno.ENOSPC | errno.EDQUOT:
-            return StorageError(
-                "no space left on the device",
-                where=where,
-                todo="free some and run the same command again: it goes on where it stopped",
-            )
-        case errno.EACCES | errno.EPERM | errno.EROFS:
-            return StorageError(
-                "cannot be written: permission denied or read-only",
-                where=where,
-                todo="choose another folder with -o",
-            )
-        case errno.ENOTDIR | errno.EEXIST:
-            return StorageError(
-                "is in the way: a file, not a folder", where=where, todo="choose another name"
-            )
-    return StorageError(f"cannot be written: {error.strerror or first_line(error)}", where=where)
-
-
-@contextlib.contextmanager
-def reading_errors(where: str) -> Iterator[None]:
-    """Turn what the system or a store's client says about reading into one sentence.
-
-    FileNotFoundError passes.
-    """
-    try:
-        yield
-    except (FileNotFoundError, CoyoError):
-        raise
-    except Exception as error:
-        said = getattr(error, "strerror", None) or first_line(error)
-        raise SourceError(f"cannot be read: {said}", where=where) from error
 
 
 class Folder(ABC):
@@ -264,7 +184,7 @@ class LocalFolder(Folder):
             except OSError as error:
                 # Some network file systems have no locks; then the user has to take care.
                 if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
-                    raise _storage_error(error, self.url) from error
+                    raise storage_error(error, self.url) from error
             if not _is_at(handle.fileno(), self.path / LOCK):
                 raise FolderBusy(
                     "another run has just removed this folder", where=self.url, todo="run it again"
@@ -318,15 +238,10 @@ def _remote_errors(where: str) -> Iterator[None]:
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise _storage_error(error, where) from error
+        raise storage_error(error, where) from error
     except Exception as error:
         # Clients have errors of their own: no credentials, no connection, no such bucket.
         raise StorageError(f"the store refuses: {first_line(error)}", where=where) from error
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says, in one short line; its name where it says nothing."""
-    return str(error).strip().split("\n", 1)[0][:200] or type(error).__name__
 
 
 class RemoteFolder(Folder):
