@@ -12,7 +12,7 @@ from coyo_tools import OverlapSettings
 from coyo_tools.words.errors import RuleError, SchemaError, SettingsError, SourceNotFound
 from tests.metadata import ids_in, rows_of, write_parts
 from tests.servers.folder import FolderServer
-from tests.verbs.test_plan import column_bytes
+from tests.verbs.test_plan_fetched import column_bytes
 
 pytestmark = pytest.mark.usefixtures("in_small_bites")
 PRESETS = ("safe", "laion2b-like", "vila-coyo", "coyo-hq")
