@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pyarrow.parquet as pq
 import pytest
 
@@ -318,8 +319,6 @@ def test_it_prints(chromium: Any, made: Path) -> None:
 def test_folders_and_page_may_lie_in_an_object_store(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fsspec = pytest.importorskip("fsspec")
-    pytest.importorskip("s3fs", reason="the extra s3 is not installed")
     with s3_server(monkeypatch):
         fs = fsspec.filesystem("s3")
         for name in ALL:

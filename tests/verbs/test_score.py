@@ -360,7 +360,6 @@ def test_progress_counts_rows_and_shards(tmp_path: Path) -> None:
     assert [step.done for step in steps] == sorted(step.done for step in steps)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="finds its worker processes in /proc")
 def test_a_worker_that_dies_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(score_running, "_SMALL_BYTES", 0)  # start processes, small as it is
     shards = write_shards(tmp_path / "shards", 6, 40)
