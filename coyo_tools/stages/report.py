@@ -1,11 +1,10 @@
-"""The report of a set of folders: read what they hold, draw one page."""
+"""What a report shows of a set of folders, read."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from coyo_tools.pieces.report import evidence
-from coyo_tools.pieces.report.page import render
 from coyo_tools.pieces.report.reading import read_comparison, read_gallery, read_scores, read_shards
 from coyo_tools.pieces.report.reading_subset import read_subset
 from coyo_tools.pieces.report.views import Output, ReportView
@@ -32,8 +31,3 @@ def gather(folders: Sequence[str], settings: ReportSettings, version: str) -> Re
 
 def _of(outputs: Sequence[Output], command: str) -> list[Output]:
     return [output for output in outputs if output.command == command]
-
-
-def draw(folders: Sequence[str], settings: ReportSettings, version: str) -> bytes:
-    """The page's bytes; the same folders, settings and version give the same ones."""
-    return render(gather(folders, settings, version))

@@ -26,13 +26,13 @@ def compute(
     progress: Listener,
 ) -> Scored:
     """Score the units that are left of so many; what this run did."""
-    teller = _Teller(progress, units, units - len(left), "shards")
+    teller = _Teller(progress, units, left)
     cores = workers or engine.cores()
     total = Scored(0)
     with tempfile.TemporaryDirectory(prefix="coyo-") as scratch:
         work = replace(work, scratch=scratch)
-        for unit, scored in _run(work, devices, cores, left, teller.rows):
-            teller.unit(unit)
+        for _, scored in _run(work, devices, cores, left, teller.rows):
+            teller.unit()
             total += scored
     return total
 
@@ -69,8 +69,9 @@ def _run(
 class _Teller:
     """Turns what workers say into progress."""
 
-    def __init__(self, progress: Listener, total: int, done: int, unit: str) -> None:
-        self._progress, self._total, self._done, self._unit = progress, total, done, unit
+    def __init__(self, progress: Listener, total: int, left: Sequence[Unit]) -> None:
+        self._progress, self._total, self._done = progress, total, total - len(left)
+        self._unit = "shards" if left and isinstance(left[0], Shard) else "parts"
         self._rows = 0
         self._started = time.monotonic()
 
@@ -79,9 +80,8 @@ class _Teller:
         self._rows += number
         self._tell()
 
-    def unit(self, unit: Unit) -> None:
-        """A shard is done."""
-        self._unit = "shards" if isinstance(unit, Shard) else "parts"
+    def unit(self) -> None:
+        """A shard or part is done."""
         self._done += 1
         self._tell()
 

@@ -15,6 +15,7 @@ from coyo_tools.words.errors import (
     SchemaError,
     SourceError,
 )
+from coyo_tools.words.progress import Progress
 from tests.scores import TEXT, metadata, rows_of, settings
 from tests.tars import FIRST_ID
 
@@ -29,6 +30,16 @@ def test_text_columns_of_metadata(tmp_path: Path) -> None:
     assert [r["word_count"] for r in rows] == [2, None, 1, 0, 2]
     assert [r["num_tokens_bert"] for r in rows] == [2, None, 1, 0, 5]
     assert rows_of(tmp_path / "out", "part-1.parquet") == []
+
+
+def test_progress_counts_parts(tmp_path: Path) -> None:
+    for number in range(2):
+        metadata(tmp_path / "meta" / f"part-{number}.parquet", ["one two"])
+    steps: list[Progress] = []
+    coyo_tools.score(
+        tmp_path / "meta", tmp_path / "out", settings("word_count"), progress=steps.append
+    )
+    assert {(step.total, step.unit) for step in steps} == {(2, "parts")}
 
 
 @pytest.mark.skipif(

@@ -57,7 +57,8 @@ def _format_of(path: Path, head: bytes) -> str | None:
 
 def _archive_kind(path: Path) -> str:
     try:
-        names = zipfile.ZipFile(path).namelist()
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
     except zipfile.BadZipFile as error:
         raise WeightsError(
             "weights are truncated: the archive has no end",
