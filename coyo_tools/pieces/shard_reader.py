@@ -40,6 +40,7 @@ _GLOB = frozenset("*?[")
 _ENDS = 1 << 16  # bytes at each end that go into a shard's identity
 _AHEAD = 1 << 20  # bytes of a request to a web server
 _MAX_ID = 1 << 63
+_MOST_DIGITS = len(str(_MAX_ID))
 
 
 @dataclass(frozen=True)
@@ -110,9 +111,10 @@ class Entry:
             if isinstance(found, bool) or not isinstance(found, int):
                 return None
             return found if -_MAX_ID <= found < _MAX_ID else None
-        if self.key.isascii() and self.key.isdigit() and int(self.key) < _MAX_ID:
-            return int(self.key)
-        return None
+        digits = self.key.lstrip("0") or "0"
+        if not (self.key.isascii() and self.key.isdigit() and len(digits) <= _MOST_DIGITS):
+            return None
+        return int(digits) if int(digits) < _MAX_ID else None
 
     @property
     def caption(self) -> str | None:
@@ -128,9 +130,20 @@ def _parse(row: bytes | None) -> dict[str, Any]:
         return {}
     try:
         found = json.loads(row)
-    except ValueError:  # bad JSON and bad UTF-8 alike
+    except (ValueError, RecursionError):  # bad JSON, bad UTF-8, brackets without end
         return {}
-    return found if isinstance(found, dict) else {}
+    if not isinstance(found, dict):
+        return {}
+    return {name: _writable(v) if isinstance(v, str) else v for name, v in found.items()}
+
+
+def _writable(text: str) -> str:
+    r"""The text, U+FFFD in place of half a character: JSON may say "\ud800", UTF-8 cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
 
 
 def find_shards(place: str | os.PathLike[str]) -> Shards | None:
@@ -255,7 +268,10 @@ def read_shard(shard: Shard) -> Iterator[Entry]:
     """
     with open_shard(shard) as handle, _corrupt(shard):
         entry: Entry | None = None
-        with tarfile.open(fileobj=handle, mode="r|") as tar:
+        # A name that is no UTF-8 is spelled out, so that it is another than its neighbour's.
+        with tarfile.open(
+            fileobj=handle, mode="r|", encoding="utf-8", errors="backslashreplace"
+        ) as tar:
             for member in tar:
                 tar.members = []  # type: ignore[attr-defined]  # it would keep them all
                 if not member.isfile():

@@ -122,13 +122,14 @@ def _write_table(folder: Folder, name: str, rows: Sequence[EmbeddedRow]) -> None
     import pyarrow.parquet as pq
 
     text = pa.string()
+    urls = [row.url if isinstance(row.url, str) else None for row in rows]  # KEY.json says anything
     table = pa.table(
         {
             "image_path": pa.array([row.key for row in rows], text),
             "caption": pa.array([row.caption for row in rows], text),
             "id": pa.array([row.id for row in rows], pa.int64()),
             "key": pa.array([row.key for row in rows], text),
-            "url": pa.array([row.url for row in rows], text),
+            "url": pa.array(urls, text),
         }
     )
     with folder.stage(name) as path:

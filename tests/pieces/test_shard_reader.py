@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import tarfile
 from pathlib import Path
@@ -75,6 +76,8 @@ def test_a_key_ends_at_the_first_dot_of_the_name(name: str, split: tuple[str, st
         ("x", {"id": -4}, -4),
         ("name", None, None),
         ("9" * 30, None, None),
+        ("9" * 5000, None, None),
+        ("0" * 5000 + "7", None, 7),
         ("٣", None, None),  # a digit, but no ASCII one
     ],
 )
@@ -82,7 +85,7 @@ def test_ids(key: str, row: dict[str, Any] | None, expected: int | None) -> None
     assert Entry(key, row=None if row is None else json.dumps(row).encode()).id == expected
 
 
-@pytest.mark.parametrize("row", [b"", b"{", b"[1]", b"\xff", b"null"])
+@pytest.mark.parametrize("row", [b"", b"{", b"[1]", b"\xff", b"null", b"[" * 100_000])
 def test_a_broken_row_has_no_id_and_no_caption(row: bytes) -> None:
     entry = Entry("12", row=row)
     assert (entry.id, entry.caption) == (None, None)
@@ -93,6 +96,15 @@ def test_captions() -> None:
     assert Entry("k", row=b'{"caption": "from the row"}').caption == "from the row"
     assert Entry("k", row=b'{"caption": null}').caption is None
     assert Entry("k", text=b"a\xffb").caption == "a\ufffdb"
+    assert Entry("k", row=rb'{"caption": "a\ud800b \ud83d\ude42"}').caption == "a\ufffdb 🙂"
+
+
+@pytest.mark.parametrize("format", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_names_that_are_no_utf_8_are_told_apart(tmp_path: Path, format: int) -> None:
+    with tarfile.open(tmp_path / "0.tar", "w", format=format) as tar:
+        for name in ("b\udcfc.jpg", "b\udcfd.jpg"):
+            tar.addfile(tarfile.TarInfo(name), io.BytesIO())
+    assert [entry.key for entry in entries(tmp_path / "0.tar")] == [r"b\xfc", r"b\xfd"]
 
 
 @given(st.text())

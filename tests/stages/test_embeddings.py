@@ -43,6 +43,14 @@ def test_rows_with_both_in_their_order(place: EmbeddingsPlace, tmp_path: Path) -
     assert record_of(place, "00007") == expected
 
 
+def test_a_url_that_is_no_text_is_none(place: EmbeddingsPlace, tmp_path: Path) -> None:
+    urls: list[Any] = ["http://h/0", 7, None, ["http://h/3"]]
+    rows = [replace(row, url=url) for row, url in zip(ROWS, urls, strict=True)]
+    write(place, "00007", rows, {"model": (vectors(0, 1, 2, 3),) * 2})
+    table = pq.read_table(tmp_path / files_of("00007")[2])
+    assert table.column("url").to_pylist() == ["http://h/0", None, None, None]
+
+
 @pytest.mark.parametrize("lost", [*files_of("00007"), "00007_stats.json"])
 def test_what_lacks_a_file_is_not_there(place: EmbeddingsPlace, tmp_path: Path, lost: str) -> None:
     write(place, "00007", ROWS, {"model": (vectors(0), vectors(0))})
