@@ -19,13 +19,17 @@ def names_within(folder: str, urls: Iterable[str]) -> set[str]:
         near = _remote(folder)
         found = (_remote(url) for url in urls if is_remote(url))
         return {far[len(near) :].strip("/") or "." for far in found if far.startswith(near)}
-    root = local_path(folder).resolve()
+    root = _resolved(local_path(folder))
     paths = [local_path(url) for url in urls if not is_remote(url)]
-    parents = {parent: parent.resolve() for parent in {path.parent for path in paths}}
+    parents = {parent: _resolved(parent) for parent in {path.parent for path in paths}}
     # Where the path leads, and where it is itself: a link to a file is a file of both places.
     places = {Path(os.path.normpath(parents[path.parent] / path.name)) for path in paths}
-    places |= {path.resolve() for path in paths if path.name == ".." or _is_link(path)}
+    places |= {_resolved(path) for path in paths if path.name == ".." or _is_link(path)}
     return {place.relative_to(root).as_posix() for place in places if place.is_relative_to(root)}
+
+
+def _resolved(path: Path) -> Path:
+    return Path(os.path.realpath(path))  # pathlib's raises where a link leads to itself
 
 
 def _is_link(path: Path) -> bool:

@@ -236,10 +236,13 @@ class _Found:
 def _units(place: SourceLike, settings: ScoreSettings, scores: Sequence[Score]) -> _Found:
     shards = None if is_dataset(place) else find_shards(place)
     if shards is not None:
-        identities = [s.identity() for s in shards.shards]
-        pictures = _pictures(shards.manifest)
         tables = shards.has_tables
-        return _Found(shards.url, shards.shards, identities, pictures=pictures, has_tables=tables)
+        # Of shards that no manifest lists, all parquet below them is taken for what is stored.
+        names = [output_name(s) for s in shards.shards] if tables and not shards.manifest else []
+        identities = [s.identity() for s in shards.shards]
+        return _Found(
+            shards.url, shards.shards, identities, names, _pictures(shards.manifest), tables
+        )
     try:
         source = find(place, schema=settings.schema)
     except SourceNotFound as error:

@@ -19,7 +19,8 @@ from tests.tables import coyo_table
 CLIP = "-c clip_similarity_vitb32"
 INSIDE, INPUT = "lies inside the source", "which is input of this run"
 # A command to a line, and how it is refused. m: plain metadata; sub, sh, sc, st: of it `filter`,
-# `download`, `score` and `stats` made; link and one.parquet: links to sub and its first part.
+# `download`, `score` and `stats` made; im: sh as img2dataset leaves it; link and one.parquet:
+# links to sub and its first part.
 REFUSED = {
     "filter sub -o sub --min-side 10": INSIDE,
     "filter sub/*.parquet -o sub --min-side 10": INSIDE,
@@ -47,6 +48,8 @@ REFUSED = {
     "score sub -o link/ -c word_count": INSIDE,
     "score sub/*.parquet -o sub -c word_count": INSIDE,
     "score m -o m/new -c word_count": INSIDE,
+    "score im -o im/new -c text_length": INSIDE,
+    f"score im -o other --embeddings im/new {CLIP}": INSIDE,
     f"score sh -o other --embeddings sh {CLIP}": "a folder beside it with --embeddings",
     f"score sh -o sc --embeddings link/../sh {CLIP}": INSIDE,
     f"score sh -o other --embeddings sub/../other {CLIP}": "is the folder of -o, other",
@@ -77,6 +80,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         coyo_tools.download(here / "sub", here / "sh", local)
         coyo_tools.download(here / "sub", here / "new" / "shards", local)
     coyo_tools.score(here / "sub", here / "sc", ScoreSettings(columns=("text_length",)))
+    shutil.copytree(here / "sh", here / "im", ignore=lambda *_: ["manifest.json", "runs.jsonl"])
     coyo_tools.stats(here / "sub", here / "st")
     coyo_tools.filter(here / "m", here / "subset", min_side=1)
     (here / "filter.yaml").write_text("filter: [{min_side: 1}]\n")

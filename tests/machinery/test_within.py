@@ -52,6 +52,13 @@ def test_local_places(here, monkeypatch, folder, url, names):
     )
 
 
+def test_links_that_lead_to_themselves(here: Path) -> None:
+    (here / "loop").symlink_to(here / "loop")
+    for place in ("loop", "loop/x"):
+        assert names_within(place, ["a/x"]) == set()
+        assert names_within(".", [place]) == {place}
+
+
 @pytest.mark.parametrize(
     ("folder", "url", "names"),
     [
