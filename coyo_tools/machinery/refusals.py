@@ -123,8 +123,6 @@ def _text(value: Any) -> str:
 
 
 def _input_difference(found: Sequence[Any], wanted: Sequence[Any]) -> str | None:
-    if list(found) == list(wanted):
-        return None
     if len(found) != len(wanted):
         return f"its input had {len(found)} files, this one has {len(wanted)}"
     for old, new in zip(found, wanted, strict=True):

@@ -24,7 +24,7 @@ def names_within(folder: str, urls: Iterable[str]) -> set[str]:
     parents = {parent: _resolved(parent) for parent in {path.parent for path in paths}}
     # Where the path leads, and where it is itself: a link to a file is a file of both places.
     places = {Path(os.path.normpath(parents[path.parent] / path.name)) for path in paths}
-    places |= {_resolved(path) for path in paths if path.name == ".." or _is_link(path)}
+    places |= {_resolved(path) for path in paths if _is_link(path)}
     return {place.relative_to(root).as_posix() for place in places if place.is_relative_to(root)}
 
 

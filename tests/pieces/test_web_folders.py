@@ -51,6 +51,20 @@ def test_names_are_the_files_own(server, name):
     assert source.find(f"{at}/*.parquet").open_all()[0].rows == 1
 
 
+@pytest.mark.parametrize("pattern", ["a b*", "a%20b*", "**/a b.parquet"])
+def test_a_pattern_may_be_written_as_the_name_or_as_its_address(server, pattern):
+    path = server.folder / "m" / "part-0.parquet"
+    path.rename(path.with_name("a b.parquet"))
+    assert found(f"{server.base_url}/files/m/{pattern}") == ["a b.parquet"]
+
+
+def test_folders_may_lie_deep(server):
+    path = server.folder / "m" / "/".join("a" * 32) / "p.parquet"
+    path.parent.mkdir(parents=True)
+    (server.folder / "m" / "part-0.parquet").rename(path)
+    assert found(f"{server.base_url}/files/m/a") == ["p.parquet"]
+
+
 def test_a_file_of_another_name_is_read_and_not_twice(server):
     path = server.folder / "m" / "part-0.parquet"
     path.rename(path.with_name("latest"))
