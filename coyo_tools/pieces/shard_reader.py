@@ -30,6 +30,7 @@ from coyo_tools.machinery.traffic import Traffic
 from coyo_tools.machinery.web import Place
 from coyo_tools.pieces import web_folders
 from coyo_tools.pieces.source import as_url, tell_apart
+from coyo_tools.pieces.tar_members import members
 from coyo_tools.words.errors import CorruptFile, SourceError, SourceNotFound
 
 PICTURE_EXTENSIONS = frozenset(
@@ -268,33 +269,20 @@ def read_shard(shard: Shard) -> Iterator[Entry]:
     """
     with open_shard(shard) as handle, _corrupt(shard):
         entry: Entry | None = None
-        # A name that is no UTF-8 is spelled out, so that it is another than its neighbour's.
-        with tarfile.open(
-            fileobj=handle, mode="r|", encoding="utf-8", errors="backslashreplace"
-        ) as tar:
-            for member in tar:
-                tar.members = []  # type: ignore[attr-defined]  # it would keep them all
-                if not member.isfile():
-                    continue
-                key, extension = split_name(member.name)
-                if entry is None or entry.key != key:
-                    if entry is not None and entry.picture is not None:
-                        yield entry
-                    entry = Entry(key)
-                _take(entry, extension, tar, member)
-            _check_end(tar)
+        for name, data in members(handle, _is_read):
+            key, extension = split_name(name)
+            if entry is None or entry.key != key:
+                if entry is not None and entry.picture is not None:
+                    yield entry
+                entry = Entry(key)
+            _take(entry, extension, data)
         if entry is not None and entry.picture is not None:
             yield entry
 
 
-def _check_end(tar: tarfile.TarFile) -> None:
-    """Raise ReadError where tarfile stopped too early: it takes a cut and a hole for the end."""
-    stream: Any = tar.fileobj
-    while rest := stream.read(_ENDS):
-        if any(rest):
-            raise tarfile.ReadError(f"data follows the end-of-archive block at {tar.offset:,}")
-    if stream.tell() < tar.offset + tarfile.BLOCKSIZE:
-        raise tarfile.ReadError("it has no end-of-archive block")
+def _is_read(name: str) -> bool:
+    extension = split_name(name)[1]
+    return extension in PICTURE_EXTENSIONS or extension in ("txt", "json")
 
 
 def split_name(name: str) -> tuple[str, str]:
@@ -304,22 +292,13 @@ def split_name(name: str) -> tuple[str, str]:
     return folder + slash + stem, extension.lower()
 
 
-def _take(entry: Entry, extension: str, tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
+def _take(entry: Entry, extension: str, data: bytes | None) -> None:
     if extension in PICTURE_EXTENSIONS and entry.picture is None:
-        entry.picture = _bytes(tar, member)
+        entry.picture = data
     elif extension == "txt":
-        entry.text = _bytes(tar, member)
+        entry.text = data
     elif extension == "json":
-        entry.row = _bytes(tar, member)
-
-
-def _bytes(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    handle = tar.extractfile(member)
-    assert handle is not None
-    data = handle.read()
-    if len(data) < member.size:
-        raise tarfile.ReadError("unexpected end of data")
-    return data
+        entry.row = data
 
 
 @contextlib.contextmanager

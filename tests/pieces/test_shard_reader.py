@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from coyo_tools.machinery.manifest import begin
 from coyo_tools.machinery.storage import folder_at
+from coyo_tools.pieces import shard_reader
 from coyo_tools.pieces.shard_reader import Entry, find_shards, open_shard, read_shard, split_name
 from coyo_tools.words.errors import CorruptFile, SourceError, SourceNotFound
 from tests.servers.files import FileServer, breaks, refuses
@@ -169,13 +170,25 @@ def test_a_shard_is_opened_once_and_read_forwards(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write_tar(tmp_path / "0.tar", [sample(n) for n in range(5)])
-    modes = []
-    original = tarfile.open
-    monkeypatch.setattr(
-        tarfile, "open", lambda *a, **k: modes.append(k["mode"]) or original(*a, **k)
-    )
+    opened: list[Any] = []
+
+    class Forwards:
+        """A file that can be read and closed, and nothing else."""
+
+        def __init__(self, shard: Any) -> None:
+            opened.append(shard.url)
+            self.file = open_shard(shard)
+            self.read = self.file.read
+
+        def __enter__(self) -> Forwards:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self.file.close()
+
+    monkeypatch.setattr(shard_reader, "open_shard", Forwards)
     assert len(entries(path)) == 5
-    assert modes == ["r|"]
+    assert opened == [str(path)]
 
 
 def test_identity_tells_shards_of_one_size_apart(tmp_path: Path) -> None:
