@@ -24,9 +24,11 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
 import shutil
 import statistics
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -36,6 +38,8 @@ from typing import Any
 
 import score_inputs
 from harness import OUT, machine, versions, write_section
+
+from coyo_tools.machinery.fleet import _ALLOCATOR as ALLOCATOR
 
 PER_SHARD = 320
 DIFFERENT = 480
@@ -181,7 +185,7 @@ def model_alone(panel: Any, crew: Any, ready: Sequence[Any]) -> tuple[float, lis
     some(1)
     started = time.perf_counter()
     some(2)
-    turns = max(1, round(2 / (time.perf_counter() - started) * 2))
+    turns = max(1, round(2 / (time.perf_counter() - started)))
     return median(lambda: some(turns), turns * len(whole) * size), values
 
 
@@ -203,7 +207,7 @@ def open_clip_alone(
     some(2)
     started = time.perf_counter()
     some(2)
-    turns = max(1, round(2 / (time.perf_counter() - started) * 2))
+    turns = max(1, round(2 / (time.perf_counter() - started)))
     return median(lambda: some(turns), turns * len(pairs))
 
 
@@ -282,4 +286,6 @@ def busy() -> Iterator[list[int]]:
 
 
 if __name__ == "__main__":
+    if not set(ALLOCATOR) <= set(os.environ):  # as the workers of `coyo score` have it
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**ALLOCATOR, **os.environ})
     main()

@@ -8,10 +8,12 @@ device while the other makes the next batch ready; what runs on the CPU even so 
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -46,7 +48,8 @@ class Crew:
         self._pool = ThreadPoolExecutor(threads, "score", start)
         self._at_device: ThreadPoolExecutor | None = None
         if device not in (None, "cpu"):
-            self._at_device = ThreadPoolExecutor(_AT_DEVICE, "model")
+            ready = partial(_own_stream, device)
+            self._at_device = ThreadPoolExecutor(_AT_DEVICE, "model", ready)
         # As many again may wait as run: a core that ends its batch finds the next.
         self._cores = _Line(self._pool, 2 * threads)
         self._device = _Line(self._at_device, 2 * _AT_DEVICE) if self._at_device else self._cores
@@ -91,3 +94,13 @@ def _one_core() -> None:
     import torch
 
     torch.set_num_threads(1)
+
+
+def _own_stream(device: str) -> None:
+    """What this thread asks of the GPU does not wait for what the other one has asked."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available():
+        return
+    torch.cuda.set_device(device)
+    torch.cuda.synchronize(device)  # the models are there
+    torch.cuda.set_stream(torch.cuda.Stream(device))

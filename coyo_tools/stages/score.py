@@ -127,7 +127,7 @@ class ScoreWork:
                     yield unit, self._write(unit, panel, tables)
             elif first is not None:
                 shards = cast("Iterator[Shard]", chain([first], units))
-                bench = _Bench(panel, crew, decoders, writer, stack)
+                bench = _Bench(device, panel, crew, decoders, writer, stack)
                 yield from self._score_shards(shards, bench, emit, at_once=2 if device else 1)
 
     def _score_shards(
@@ -157,8 +157,8 @@ class ScoreWork:
                 raise stream.fault
             if stream.careful is None:
                 return
-            careful = Decoders(self.panel_to_prepare, self.threads)
-            bench = replace(bench, decoders=bench.stack.enter_context(careful))
+            careful = bench.stack.enter_context(self._processes(bench.device))
+            bench = replace(bench, decoders=careful)
             shards = chain([stream.careful], shards)
 
     def _ending(
@@ -184,7 +184,7 @@ class ScoreWork:
         wanted = beside_gpu if self.decode_in == "auto" else self.decode_in == "processes"
         if not wanted or not any(score.needs_image for score in scores):
             return nullcontext()
-        return Decoders(self.panel_to_prepare, self.threads)
+        return self._processes(device)
 
     def _needs_care(self, shard: Shard) -> bool:
         """Whether a worker died while it had this shard, as one may that decodes it in threads;
@@ -195,6 +195,10 @@ class ScoreWork:
         there = mark.exists()
         mark.touch()
         return there
+
+    def _processes(self, device: str | None) -> Decoders:
+        """They see no GPU, and have to be told whether there is one."""
+        return Decoders(replace(self, device=device or "cpu").panel_to_prepare, self.threads)
 
     def panel_to_prepare(self) -> Panel:
         """What a process loads that decodes and does nothing else."""
@@ -215,7 +219,7 @@ class ScoreWork:
         prepares_only: bool = False,
     ) -> Panel:
         if device != "cpu":
-            keep_float32_whole()
+            make_ready(device)
         found = {name: Path(path) for name, path in self.weights.items()}
         lanes = load_lanes(
             scores,
@@ -224,6 +228,7 @@ class ScoreWork:
             found,
             compiled=self.compiled and not prepares_only,
             resize_on_device=self.resize_on_device,
+            whole_pictures=self.device.startswith("cuda") if prepares_only else device != "cpu",
             prepares_only=prepares_only,
         )
         least_side = _least_side(lanes) if self.scaled_decoding else None
@@ -297,6 +302,7 @@ class ScoreWork:
 class _Bench:
     """What a worker works with. stack: closes what is opened later on."""
 
+    device: str | None
     panel: Panel
     crew: Crew
     decoders: Decoders | None
@@ -339,10 +345,13 @@ def pick_device(name: str) -> str:
     return f"cuda:{index}"
 
 
-def keep_float32_whole() -> None:
-    """Let fp32 on a GPU be float32: torch computes convolutions in TF32 there, of 10 bits."""
+def make_ready(device: str) -> None:
+    """Make a GPU this thread's, and let fp32 be float32 there: torch computes convolutions in
+    TF32, of 10 bits."""
     import torch
 
+    if torch.cuda.is_available():
+        torch.cuda.set_device(device)
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False
 

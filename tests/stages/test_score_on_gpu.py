@@ -32,7 +32,7 @@ from coyo_tools.pieces.scores.lanes import Lane, load_lanes
 from coyo_tools.pieces.shard_reader import find_shards
 from coyo_tools.stages import batch_size
 from coyo_tools.stages.batch_size import BatchSizes
-from coyo_tools.stages.score import ScoreWork, keep_float32_whole
+from coyo_tools.stages.score import ScoreWork, make_ready
 from coyo_tools.stages.score_difference import from_metadata
 from tests import tiny_clip
 from tests.pieces.scores.small_hub import make_align, make_vit
@@ -54,7 +54,7 @@ Made = tuple[Score, Path]
 
 @pytest.fixture(scope="module", autouse=True)
 def _float32() -> None:
-    keep_float32_whole()
+    make_ready(GPU)
 
 
 @pytest.fixture(scope="module")

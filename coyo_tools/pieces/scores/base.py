@@ -58,8 +58,9 @@ class Setup:
 
     weights: the checked local file or folder. tokenizer: the folder of an encoder's tokenizer,
     where that is not in the model's own package. compiled, resize_on_device: wishes, for models
-    that can. prepares_only: the scorer is asked to prepare and nothing else, so its model may be
-    left out.
+    that can. whole_pictures: a picture may be left whole for the device to shrink, where that gives
+    the same values. prepares_only: the scorer is asked to prepare and nothing else, so its model
+    may be left out.
     """
 
     device: str = "cpu"
@@ -68,6 +69,7 @@ class Setup:
     tokenizer: Path | None = None
     compiled: bool = False
     resize_on_device: bool = False
+    whole_pictures: bool = False
     prepares_only: bool = False
 
 

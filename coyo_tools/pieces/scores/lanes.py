@@ -86,6 +86,7 @@ def load_lanes(
     *,
     compiled: bool = False,
     resize_on_device: bool = False,
+    whole_pictures: bool = False,
     prepares_only: bool = False,
 ) -> list[Lane]:
     """Load the scores. weights: local files by their names in `weights_of`.
@@ -95,7 +96,16 @@ def load_lanes(
 
     def setup(wanted: Weights | None, tokenizer: Weights | None = None) -> Setup:
         file, words = (weights[each.name] if each else None for each in (wanted, tokenizer))
-        return Setup(device, precision, file, words, compiled, resize_on_device, prepares_only)
+        return Setup(
+            device,
+            precision,
+            file,
+            words,
+            compiled,
+            resize_on_device,
+            whole_pictures,
+            prepares_only,
+        )
 
     def loaded(group: Sequence[Score]) -> Scorer:
         if encoder := group[0].encoder:
@@ -136,6 +146,7 @@ class Encoded:
         rows = [row for row, (_, text) in enumerate(prepared) if text is not None]
         images = self._encoder.embed_images([image for image, _ in prepared])
         texts = self._encoder.embed_texts([prepared[row][1] for row in rows]) if rows else None
+        _await(images)
         columns: list[Any] = []
         for score, head in zip(self._scores, self._heads, strict=True):
             if TEXT not in score.inputs:
@@ -146,6 +157,16 @@ class Encoded:
             else:
                 columns += ([None] * len(prepared) for _ in score.columns)
         return columns
+
+
+def _await(tensor: Any) -> None:
+    """Wait until it is computed, asleep: asked for the values, CUDA waits with a busy core."""
+    if tensor.is_cuda:
+        import torch
+
+        done = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
+        done.record()
+        done.synchronize()
 
 
 def _spread(values: Any, rows: Sequence[int], length: int) -> Any:

@@ -93,3 +93,24 @@ def test_it_prepares_without_its_model(weights: Path, resize_on_device: bool) ->
     samples = [Sample("k", "a caption", decode(data)) for data in photographs(3)]  # type: ignore[arg-type]
     setup = Setup(weights=weights, resize_on_device=resize_on_device)
     assert_prepares_alike(load, setup, samples, with_text=True)
+
+
+def test_pictures_left_whole_give_the_same_bits(weights: Path) -> None:
+    """Those that may be; others come shrunk, in the same batch."""
+    pictures = [decode(data) for data in photographs(12)]
+    pictures += [Image.linear_gradient("L"), Image.new("RGBA", (90, 70)), Image.new("RGB", (9, 90))]
+    exact = embedded(weights, pictures)
+    assert torch.equal(embedded(weights, pictures, whole_pictures=True), exact)
+
+
+def test_whole_pictures_are_prepared_alike_without_the_model(weights: Path) -> None:
+    from coyo_tools.pieces.scores.clip import ClipEncoder, ClipModel
+
+    def load(setup: Setup) -> Any:
+        return ClipEncoder(ClipModel(tiny_clip.NAME, quick_gelu=True), setup)
+
+    samples = [Sample("", "a", decode(data)) for data in photographs(12)]  # type: ignore[arg-type]
+    setup = Setup(weights=weights, whole_pictures=True)
+    assert_prepares_alike(load, setup, samples, with_text=True)
+    sizes = {load(setup).prepare(each, with_text=False)[0].shape for each in samples}
+    assert len(sizes) > 3
