@@ -14,7 +14,9 @@ import os
 import pickle
 import sys
 import tempfile
-from collections.abc import Sequence
+import weakref
+from collections.abc import Callable, Sequence
+from functools import cache
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -61,14 +63,26 @@ class SharedMemory:
             memory[start : start + part.nbytes] = np.frombuffer(part, np.uint8)
         return sizes
 
-    def take(self, sizes: Sequence[int]) -> Any:
-        """The object, in memory of this process: what is put next does not touch it."""
+    def take(self, sizes: Sequence[int], lent: Callable[[], object] | None = None) -> Any:
+        """The object, in memory of this process: what is put next does not touch it.
+
+        lent: called when nothing is left of the object's arrays, which stay in this memory then:
+        nothing may be put before. Called at once where they do not: of much that is to be given
+        back to the system.
+        """
         starts = _starts(sizes)
         memory = self._of(starts[-1])
-        arrays = memory[starts[1] : starts[-1]].copy()
+        arrays: Bytes = memory[starts[1] : starts[-1]]
+        if lent is not None and len(memory) <= _KEPT:
+            arrays = arrays.view(_lent_array())
+            weakref.finalize(arrays, lent).atexit = False
+        else:
+            arrays = arrays.copy()
         ends = zip(starts[1:], sizes[1:], strict=False)
         buffers = [arrays[at - starts[1] : at - starts[1] + size] for at, size in ends]
         value = pickle.loads(memory[: sizes[0]].data, buffers=buffers)  # noqa: S301  from our own process
+        if lent is not None and len(memory) > _KEPT:
+            lent()
         if len(memory) > _KEPT:
             self._seen = None
             os.ftruncate(self.descriptor, 0)
@@ -85,6 +99,17 @@ class SharedMemory:
         if self._seen is None or len(self._seen) != there:
             self._seen = np.frombuffer(mmap.mmap(self.descriptor, there), np.uint8)
         return self._seen
+
+
+@cache
+def _lent_array() -> type[Bytes]:
+    """Arrays made of one keep it alive; numpy passes over plain ones, to what they are made of."""
+    import numpy as np
+
+    class Lent(np.ndarray[Any, np.dtype[np.uint8]]):
+        pass
+
+    return Lent
 
 
 def _anonymous() -> int:

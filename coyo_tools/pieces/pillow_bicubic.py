@@ -98,15 +98,11 @@ def _summed(read: Any, at: Any, weights: Any, of: Any) -> Any:
     """
     import torch
 
-    sums = None
+    shape, half = (*at.shape, *read.shape[1:]), 1 << (_FRACTION_BITS - 1)
+    sums = torch.full(shape, half, dtype=torch.int32, device=read.device)
     for term in range(weights.shape[2]):
-        part = read[at + term].to(torch.int32)
-        part *= weights[:, :, term][of][..., None]
-        if sums is None:
-            sums = part.add_(1 << (_FRACTION_BITS - 1))
-        else:
-            sums += part
-    assert sums is not None
+        weight = weights[:, :, term][of][..., None]
+        sums.addcmul_(read[at + term].to(torch.int32), weight)
     return sums.bitwise_right_shift_(_FRACTION_BITS).clamp_(0, 255).to(torch.uint8)
 
 

@@ -269,8 +269,14 @@ def read_shard(shard: Shard) -> Iterator[Entry]:
     """
     with open_shard(shard) as handle, _corrupt(shard):
         entry: Entry | None = None
-        for name, data in members(handle, _is_read):
+        key = extension = ""
+
+        def is_read(name: str) -> bool:
+            nonlocal key, extension
             key, extension = split_name(name)
+            return extension in PICTURE_EXTENSIONS or extension in ("txt", "json")
+
+        for _, data in members(handle, is_read):
             if entry is None or entry.key != key:
                 if entry is not None and entry.picture is not None:
                     yield entry
@@ -278,11 +284,6 @@ def read_shard(shard: Shard) -> Iterator[Entry]:
             _take(entry, extension, data)
         if entry is not None and entry.picture is not None:
             yield entry
-
-
-def _is_read(name: str) -> bool:
-    extension = split_name(name)[1]
-    return extension in PICTURE_EXTENSIONS or extension in ("txt", "json")
 
 
 def split_name(name: str) -> tuple[str, str]:

@@ -21,6 +21,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from types import TracebackType
@@ -35,6 +36,8 @@ Mark = TypeVar("Mark")
 ROWS = 8  # that are handed over together,
 _BYTES = 4 << 20  # unless their pictures come to more
 _EACH = 2  # lots of rows that a process has: one in work, one that waits
+_LENT = 10  # more whose pictures a process keeps, until they are in a batch that is scored,
+_LENT_IN_ALL = 200  # and of all processes: each is an open file
 _FAILED_STARTS = 2  # of which the next one ends the run
 _STDERR = 2
 _CHILD = "coyo_tools.stages.decoding_process"
@@ -70,7 +73,7 @@ class _Process:
     process: subprocess.Popen[bytes]
     pipe: Connection
     memory: Sequence[SharedMemory]
-    free: list[int] = field(default_factory=lambda: list(range(_EACH)))  # which memory
+    free: list[int] = field(default_factory=list)  # which memory
     held: deque[_Lot[Any]] = field(default_factory=deque)  # in the order in which it works
     started: bool = False
 
@@ -155,8 +158,12 @@ class Decoders:
         self._give()
 
     def _take(self, each: _Process, panel: Panel, which: int, sizes: Sequence[int]) -> None:
-        found, seconds = each.memory[which].take(sizes)
-        each.free.append(which)
+        # As many as it works with are never lent: what waits for them may be what would free them.
+        spare = len(each.free) + len(each.held) > _EACH
+        back = partial(each.free.append, which)
+        found, seconds = each.memory[which].take(sizes, back if spare else None)
+        if not spare:
+            back()
         panel.clock.add(seconds)
         lot = each.held.popleft()
         lot.found += found
@@ -166,8 +173,8 @@ class Decoders:
     def _give(self) -> None:
         """Hand over what waits, as far as there are hands."""
         while self._waiting:
-            each = max(self._running, key=lambda each: len(each.free))
-            if not each.free:
+            each = min(self._running, key=lambda each: len(each.held))
+            if len(each.held) == _EACH:
                 return
             lot, which = self._waiting.popleft(), each.free.pop()
             each.held.append(lot)
@@ -201,7 +208,8 @@ class Decoders:
 
     def _start(self) -> None:
         mine, theirs = Pipe()
-        memory = [SharedMemory() for _ in range(_EACH)]
+        lent = min(_LENT, _LENT_IN_ALL // self.processes)
+        memory = [SharedMemory() for _ in range(_EACH + lent)]
         given = [theirs.fileno(), *(each.descriptor for each in memory)]
         path = json.dumps([p or str(Path.cwd()) for p in sys.path])
         code = f"import sys; sys.path[:] = {path}; from {_CHILD} import main; main(*{given})"
@@ -214,7 +222,7 @@ class Decoders:
             start_new_session=True,  # Ctrl-C reaches the worker's parent alone
         )
         theirs.close()
-        self._running.append(_Process(process, mine, memory))
+        self._running.append(_Process(process, mine, memory, list(range(len(memory)))))
         self._selector.register(mine, selectors.EVENT_READ, self._running[-1])
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             mine.send_bytes(self._load)

@@ -17,11 +17,13 @@ from coyo_tools.pieces.decoding import quiet
 from coyo_tools.stages.score_table import Panel
 from coyo_tools.words.errors import EngineError, portable
 
+_NICE = 5  # the worker goes first, on which all of them wait, and a GPU
 _GLANCE_S = 0.5  # how often it looks whether its parent is still there
 
 
 def main(pipe: int, *memory: int) -> None:
     """pipe: descriptor of the end of a pipe to the worker; memory: those of shared memory."""
+    os.nice(_NICE)
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     with quiet():
         _serve(Connection(pipe), [SharedMemory(each) for each in memory])

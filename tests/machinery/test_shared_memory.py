@@ -137,3 +137,46 @@ def test_another_thread_may_be_importing_torch(pair: Pair, monkeypatch: pytest.M
     monkeypatch.setitem(sys.modules, "torch", ModuleType("torch"))  # nothing in it yet
     mine, theirs = pair
     assert np.array_equal(theirs.take(mine.put(np.arange(9))), np.arange(9))
+
+
+def test_what_is_lent_comes_back_when_nothing_is_left_of_it(pair: Pair) -> None:
+    mine, theirs = pair
+    back: list[int] = []
+    sizes = theirs.put([np.arange(5), "text", np.ones((2, 3), np.float32)])
+    found = mine.take(sizes, lambda: back.append(1))
+    assert np.array_equal(found[0], np.arange(5))
+    part = found[2][1:]  # of the second array alone
+    del found
+    assert back == []
+    assert np.array_equal(part, np.ones((1, 3)))
+    del part
+    assert back == [1]
+
+
+def test_what_is_lent_to_torch_is_kept_too(pair: Pair) -> None:
+    torch = pytest.importorskip("torch", reason="needs the score extra")
+    mine, theirs = pair
+    back: list[int] = []
+    (tensor,) = mine.take(theirs.put([torch.arange(4)]), lambda: back.append(1))
+    part = tensor[2:]
+    del tensor
+    assert back == []
+    assert part.tolist() == [2, 3]
+    del part
+    assert back == [1]
+
+
+def test_lent_memory_outlives_its_descriptor() -> None:
+    with _both() as (mine, theirs):
+        array = mine.take(theirs.put(np.arange(3)), lambda: None)
+    assert array.tolist() == [0, 1, 2]
+
+
+def test_much_is_not_lent(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_memory, "_KEPT", 1000)
+    mine, theirs = pair
+    back: list[int] = []
+    array = mine.take(theirs.put(np.arange(500)), lambda: back.append(1))
+    assert back == [1]
+    theirs.put(np.zeros(500, np.int64))
+    assert array.tolist() == list(range(500))
