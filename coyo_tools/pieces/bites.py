@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 
 from coyo_tools.machinery.storage import first_line, is_remote, local_path
 from coyo_tools.pieces.binding import target_type
-from coyo_tools.pieces.held import Remote
+from coyo_tools.pieces.held import Remote, spans_of
 from coyo_tools.pieces.parts import MAGIC, OpenPart, does_not_fit
+from coyo_tools.pieces.shares import in_shares
 from coyo_tools.words.errors import CorruptFile, RuleError, SchemaError, SourceError
 
 if TYPE_CHECKING:
@@ -69,28 +70,67 @@ class Served:
     def __init__(self, bite: Bite, file_with: Callable[[Sequence[str]], Path]) -> None:
         self._bite, self._file_with = bite, file_with
 
-    def scan(self, columns: Sequence[str], *, numbered: bool = False) -> pl.LazyFrame:
-        """These columns, by COYO's names and types. Raises SchemaError, SourceError.
+    def scan(self, columns: Sequence[str]) -> pl.LazyFrame:
+        """These columns, by COYO's names and types. Raises SchemaError, SourceError."""
+        import polars as pl
 
-        numbered: with `ROW`, the row's number, and without a look at statistics.
+        return self._named(pl.scan_parquet(self._path(columns), glob=False), columns)
+
+    def scan_judged(self, columns: Sequence[str], judged: Sequence[str]) -> pl.LazyFrame:
+        """The same with `ROW`, the row's number, and without a look at statistics.
+
+        judged: those of the columns that a predicate looks at. Raises as `scan`.
         """
         import polars as pl
 
-        part, bite = self._bite.part, self._bite
-        with reading(bite):
-            path = self._file_with(part.binding.in_file(columns, part.part.url))
-        row = ROW if numbered else None
-        frame = pl.scan_parquet(path, glob=False, row_index_name=row, use_statistics=not numbered)
-        frame = frame.slice(bite.offset, bite.rows)
-        return _named(frame, part, columns, *([row] if row else []))
+        frame = pl.scan_parquet(
+            self._path(columns),
+            glob=False,
+            row_index_name=ROW,
+            use_statistics=False,
+            schema=evenly_decoded(self._bite, columns, judged),
+        )
+        return self._named(frame, columns, ROW)
+
+    def _path(self, columns: Sequence[str]) -> Path:
+        part = self._bite.part
+        with reading(self._bite):
+            return self._file_with(part.binding.in_file(columns, part.part.url))
+
+    def _named(self, frame: pl.LazyFrame, columns: Sequence[str], *others: str) -> pl.LazyFrame:
+        rows = frame.slice(self._bite.offset, self._bite.rows)
+        return _named(rows, self._bite.part, columns, *others)
 
 
 def schema_of(part: OpenPart, columns: Sequence[str]) -> pl.Schema:
     """The polars types that `Served.scan` gives these columns, from the footer alone."""
+    return _named(_nothing(part), part, columns).collect_schema()
+
+
+def _nothing(part: OpenPart) -> pl.LazyFrame:
+    """The file's columns without its rows, from the footer alone."""
     import polars as pl
 
-    nothing = pl.scan_parquet(io.BytesIO(MAGIC + part.footer))
-    return _named(nothing, part, columns).collect_schema()
+    return pl.scan_parquet(io.BytesIO(MAGIC + part.footer))
+
+
+def evenly_decoded(
+    bite: Bite, columns: Sequence[str], judged: Sequence[str]
+) -> dict[str, pl.DataType]:
+    """The file's columns and their types, in an order in which polars' threads have equal shares of
+    `columns` to decode; judged: those that it decodes first. See `pieces.shares`."""
+    import polars as pl
+
+    part, threads = bite.part, pl.thread_pool_size()
+    types = _nothing(part).collect_schema()
+    weights = dict.fromkeys(part.binding.in_file(columns, part.part.url), 0)
+    asked = [(bite.row_groups.start, name) for name in weights]
+    for start, end, (_, name) in spans_of(part.metadata, asked):
+        weights[name] += end - start
+    first = part.binding.in_file(judged, part.part.url)
+    then = [name for name in weights if name not in first]
+    shares = [in_shares({name: weights[name] for name in each}, threads) for each in (first, then)]
+    return {name: types[name] for name in dict.fromkeys([*shares[0], *shares[1], *types])}
 
 
 def _named(

@@ -298,7 +298,7 @@ class _Query:
         also = ("id",) if self._catch_ids else ()
         judged = tuple(dict.fromkeys([*self._read, *also]))
         needed = tuple(dict.fromkeys([*self._what.columns, *judged]))
-        rows = self._judge.passing(served.scan(needed, numbered=True), judged)
+        rows = self._judge.passing(served.scan_judged(needed, judged), judged)
         return rows.select(self._what.columns)
 
     def _fetched(self, served: Served) -> pl.DataFrame | None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from coyo_tools.machinery import storage
 from coyo_tools.pieces import source
-from coyo_tools.pieces.bites import bites, polars_types, serve
+from coyo_tools.pieces.bites import ROW, bites, evenly_decoded, polars_types, serve
 from tests.metadata import metadata
 
 
@@ -84,6 +84,49 @@ def test_only_the_columns_asked_for_are_fetched_and_only_once(remote):
         served.scan(["width", "url", "labels"]).collect()
         assert sum(asked) == sizes["width"] + sizes["url"] + sizes["labels.list.element"]
     assert len(asked) == 2 * 3  # neighbours in one request, other row groups in others
+
+
+@pytest.mark.parametrize("judged", [[], ["watermark_score"], ["text", "id", "when"]])
+def test_whatever_the_types_a_judged_scan_has_the_same_rows_and_their_numbers(tmp_path, judged):
+    table = metadata(500)
+    odd = {
+        "width": table["width"].cast(pa.float64()),
+        "text": table["text"].dictionary_encode(),
+        "labels": pa.array([[n, n + 1] for n in range(500)]),
+        "box": pa.array([{"a": n, "b.c": str(n)} for n in range(500)]),
+        "when": pa.array(range(500), pa.timestamp("ns", "UTC")),
+        "price": pa.array(range(500), pa.decimal128(9, 2)),
+        "half": pa.array([0.5] * 500, pa.float16()),
+        "bytes": pa.array([b"x"] * 500, pa.binary(1)),
+        "a.b": pa.array(range(500)),
+        "none": pa.nulls(500),
+    }
+    for name, values in odd.items():
+        at = table.schema.get_field_index(name)
+        table = table.append_column(name, values) if at < 0 else table.set_column(at, name, values)
+    pq.write_table(table, tmp_path / "p.parquet", row_group_size=100)
+    part = source.open_part(source.part_at(str(tmp_path / "p.parquet")))
+    columns = [name for name in table.column_names if name != "url"]
+    for bite in bites(part, 200):
+        with serve(bite) as served:
+            rows = served.scan_judged(columns, judged).collect()
+            assert rows.drop(ROW).equals(served.scan(columns).collect())
+        assert rows[ROW].to_list() == list(range(bite.offset, bite.offset + bite.rows))
+
+
+def test_what_is_long_to_decode_is_shared_out(tmp_path, monkeypatch):
+    table = metadata(5000)
+    pq.write_table(table, tmp_path / "p.parquet")
+    part = source.open_part(source.part_at(str(tmp_path / "p.parquet")))
+    monkeypatch.setattr(pl, "thread_pool_size", lambda: 2)
+    columns = [name for name in table.column_names if name not in ("width", "height")]
+    order = list(evenly_decoded(next(bites(part)), columns, ["num_faces", "watermark_score"]))
+    assert sorted(order) == sorted(table.column_names)
+    assert set(order[:2]) == {"num_faces", "watermark_score"}
+    assert set(order[-2:]) == {"width", "height"}  # not asked for
+    others = order[2:-2]
+    first = others[: -(-len(others) // 2)]
+    assert ("url" in first) != ("text" in first)
 
 
 def test_types_without_a_rules_meaning_are_unknown():

@@ -40,7 +40,7 @@ def test_each_row_is_judged_once(tmp_path, row_group_size, dictionary, looks_at)
     judge = Judge(tests, on_rows=heard.append, catch_ids=True)
     columns = ["id"] if looks_at is None else [looks_at, "id"]
     with serve(next(bites(part))) as served:
-        frame = judge.passing(served.scan([*COLUMNS, "id"], numbered=True), columns)
+        frame = judge.passing(served.scan_judged([*COLUMNS, "id"], columns), columns)
         found = frame.select("id").collect(engine="streaming")
     wanted = [
         id for id, value in enumerate(table[looks_at].to_pylist() if looks_at else [0] * rows)
@@ -78,6 +78,6 @@ def test_the_error_is_remembered_as_it_was_raised(tmp_path):
     part = open_part(part_at(str(tmp_path / "p.parquet")))
     judge = Judge([], stopped=lambda: True)
     with serve(next(bites(part))) as served, pytest.raises(Stopped):
-        judge.passing(served.scan(["id"], numbered=True), ["id"]).collect()
+        judge.passing(served.scan_judged(["id"], ["id"]), ["id"]).collect()
     assert isinstance(judge.failure, Stopped)
     assert str(judge.failure) == ""  # polars raises one of its own making, with its plan in it
