@@ -287,9 +287,9 @@ def _casts(parts: Sequence[OpenPart], columns: Sequence[str]) -> list[Cast]:
 class _Work:
     """Filters several parts at once, in threads: polars works outside the GIL.
 
-    Another part is begun when all rows of an earlier one have been judged, while the last of them
-    are decoded and written; or at once, where few rows pass. That keeps the cores busy for little
-    more memory than one part takes.
+    Another part is begun when the last rows of an earlier one have been decoded, while they are
+    written; or sooner, where few rows pass. That keeps the cores busy for little more memory than
+    one part takes.
     """
 
     def __init__(
