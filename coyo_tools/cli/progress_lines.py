@@ -56,6 +56,9 @@ class _Paced:
         if kind != self._kind:
             self._kind = kind
             self._first, self._started, self._ended = step.done, now, False
+        if step.news:
+            self.say(step)
+            return
         over = step.total is not None and step.done >= step.total
         if (now - self._drawn < self._every_s and not over) or (over and self._ended):
             return
@@ -65,6 +68,10 @@ class _Paced:
     def draw(self, step: Progress, *, over: bool) -> None:
         """Show it. over: it is the last one."""
         raise NotImplementedError
+
+    def say(self, step: Progress) -> None:
+        """Show its news: a line of their own."""
+        self._out(f"{step.verb}: {step.news}\n")
 
     @property
     def elapsed_s(self) -> float:
@@ -116,6 +123,13 @@ class Redrawn(_Paced):
         super().__init__(_REDRAWN_EVERY_S, out, clock)
         self._lines = 0
 
+    def say(self, step: Progress) -> None:
+        """Above what is drawn, which stays away until the next step."""
+        up = f"\x1b[{self._lines - 1}A" if self._lines > 1 else ""
+        self._lines, self._drawn = 0, -math.inf
+        self._out(f"\r{up}\x1b[J")
+        super().say(step)
+
     def draw(self, step: Progress, *, over: bool) -> None:
         """Over what was drawn before; a line that would wrap is cut."""
         width = shutil.get_terminal_size().columns - 1
@@ -143,6 +157,11 @@ class JsonLines(_Paced):
 
     def __init__(self, out: Callable[[str], None] = _echo, clock: Clock = time.monotonic) -> None:
         super().__init__(JSON_EVERY_S, out, clock)
+
+    def say(self, step: Progress) -> None:
+        """At once, in the field `news`."""
+        self._drawn = self._clock()
+        self.draw(step, over=False)
 
     def draw(self, step: Progress, *, over: bool) -> None:
         """One line."""

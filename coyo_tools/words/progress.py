@@ -14,7 +14,8 @@ class Progress:
 
     counts: further numbers worth showing, such as successes or bytes. tops: names with a number,
     the largest first: of a download `errors` (rows by class) and `slowest_hosts` (those that cost
-    most time so far, with the seconds a request to each took on average).
+    most time so far, with the seconds a request to each took on average). news: a sentence that is
+    to be shown whatever else is left out, such as that the network is gone; told once.
     """
 
     verb: str
@@ -24,6 +25,7 @@ class Progress:
     note: str = ""
     counts: dict[str, float] = field(default_factory=dict)
     tops: Mapping[str, Sequence[tuple[str, float]]] = field(default_factory=dict)
+    news: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""

@@ -49,7 +49,7 @@ def test_json_lines_are_objects_with_rate_and_time_left():
         "verb": "download", "done": 400, "total": 1000, "unit": "rows", "note": "n",
         "counts": {"rows": 200, "bytes": 7.5},
         "tops": {name: [list(pair) for pair in pairs] for name, pairs in TOPS.items()},
-        "elapsed_s": 10.0, "rate": 20.0, "left_s": 30.0,
+        "news": "", "elapsed_s": 10.0, "rate": 20.0, "left_s": 30.0,
     }  # fmt: skip
     assert json.loads(heard.at(110.1, 1_000))["left_s"] == 0  # the last one always
     assert heard.at(110.2, 1_000) == ""  # and once
@@ -79,6 +79,22 @@ def test_a_terminal_s_lines_are_drawn_in_their_place(monkeypatch):
     assert all(len(line) <= 40 for line in three.removeprefix("\r\x1b[J").split("\n"))
     assert heard.at(102, 20).startswith("\r\x1b[2A\x1b[J")  # two lines up
     assert heard.at(103, 1_000) == "\r\x1b[J"
+
+
+def test_news_are_shown_at_once_and_once():
+    lines = Heard(JsonLines)
+    assert lines.at(100, 0)
+    told = json.loads(lines.at(100.1, 5, news="the network is gone"))
+    assert (told["news"], told["done"], told["elapsed_s"]) == ("the network is gone", 5, 0.1)
+    log = Heard(Plain)
+    assert log.at(100, 0) == ""
+    assert log.at(101, 5, news="the network is gone") == "download: the network is gone\n"
+    assert log.at(102, 6) == ""
+    terminal = Heard(Redrawn)
+    assert terminal.at(100, 1, counts={"rows": 10}, tops=TOPS).count("\n") == 2
+    said = terminal.at(100.01, 5, news="the network is gone")
+    assert said == "\r\x1b[2A\x1b[Jdownload: the network is gone\n"
+    assert terminal.at(100.02, 6).startswith("\r\x1b[Jdownload: 6 of")
 
 
 def test_which_kind_is_chosen(monkeypatch):
