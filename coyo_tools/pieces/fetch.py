@@ -11,7 +11,7 @@ import contextlib
 import email.utils
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Self
@@ -20,6 +20,7 @@ import aiohttp
 from yarl import URL
 
 from coyo_tools.pieces import addresses, robots
+from coyo_tools.pieces.asking_around import Asked, ask_around
 from coyo_tools.pieces.blocklist import BlockList
 from coyo_tools.pieces.fetch_body import read_body
 from coyo_tools.pieces.fetch_errors import classify
@@ -111,10 +112,17 @@ class Fetcher:
     resolver: Resolver | None = None
 
     async def __aenter__(self) -> Self:
-        guarded = not self.settings.allow_private_addresses
         limit_s = self.settings.timeout_s
         # A little less than the deadline, so that silent name servers are told as such.
         self._resolver = self.resolver or Resolver(self.settings.name_servers, 0.9 * limit_s)
+        self._session = self._new_session()
+        self._renewed = 0
+        self._robots = robots.Cache(self._fetch_robots)
+        self._agents = robots.agents_in(user_agent(self.settings)) | {AGENT}
+        return self
+
+    def _new_session(self) -> aiohttp.ClientSession:
+        guarded = not self.settings.allow_private_addresses
         connector = aiohttp.TCPConnector(
             limit=self.settings.connections,
             limit_per_host=self.settings.per_host,
@@ -126,7 +134,7 @@ class Fetcher:
         tracing = aiohttp.TraceConfig()
         tracing.on_connection_create_start.append(_on_new_connection)
         tracing.on_connection_reuseconn.append(_on_old_connection)
-        self._session = aiohttp.ClientSession(
+        return aiohttp.ClientSession(
             connector=connector,
             trace_configs=[tracing],
             auto_decompress=False,  # done here, with a limit
@@ -138,14 +146,29 @@ class Fetcher:
             },
             timeout=aiohttp.ClientTimeout(total=None),  # the deadline is set in `fetch`
         )
-        self._robots = robots.Cache(self._fetch_robots)
-        self._agents = robots.agents_in(user_agent(self.settings)) | {AGENT}
-        return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._robots.close()
         await self._session.close()
         await self._resolver.close()
+
+    def forget_trouble(self) -> None:
+        """After an outage: name servers and robots.txt that could not be had are asked again."""
+        self._renewed += 1
+        self._resolver.forget_silence()
+        self._robots.forget(Refused)
+
+    async def renew(self) -> None:
+        """After an outage: forget trouble, and close all connections, of which the other ends may
+        know nothing any more. Tries under way fail."""
+        self.forget_trouble()
+        old, self._session = self._session, self._new_session()
+        await old.close()
+
+    async def ask_around(self, witnesses: Sequence[str], hosts: Iterable[str]) -> Asked:
+        """Whether anybody can be reached, see `pieces.asking_around`."""
+        guarded = not self.settings.allow_private_addresses
+        return await ask_around(self._resolver, witnesses, hosts, guarded=guarded)
 
     async def fetch(self, url: str | None) -> Fetched | Refused:
         """One try, redirects and body included, within the deadline."""
@@ -275,6 +298,7 @@ class Fetcher:
     async def _fetch_robots(self, origin: str) -> tuple[robots.Robots | Refused, float]:
         """The rules and for how long they hold, s. RFC 9309, 2.3.1: absent allows all, a server
         error forbids all, and of a host that cannot be reached nothing is fetched."""
+        renewed = self._renewed
         answer = await self._robots_file(URL(origin) / "robots.txt")
         if isinstance(answer, Fetched):
             text = answer.data.decode("utf-8-sig", errors="replace")
@@ -284,7 +308,8 @@ class Fetcher:
             return robots.FORBID_ALL, robots.TROUBLE_HOLDS_S
         if error in _UNREACHED:
             told = Failure(error, f"robots.txt: {answer.failure.message}")
-            return replace(answer, failure=told), robots.TROUBLE_HOLDS_S
+            holds_s = robots.TROUBLE_HOLDS_S if renewed == self._renewed else 0.0
+            return replace(answer, failure=told), holds_s
         return robots.ALLOW_ALL, robots.HOLDS_S
 
 

@@ -170,6 +170,11 @@ class Host:
         self.aside = failure or Failure("connect", "no connection")
         self._window = min(LAST_TRIES, self._most)
 
+    def forgive(self) -> None:
+        """That it was silent was not its fault."""
+        self.strikes, self.silent_since, self.aside = 0, math.inf, None
+        self._window = min(FIRST_CONNECTIONS, self._most)
+
     def is_plain(self, now: float) -> bool:
         """Whether nothing is to be remembered of it."""
         idle = not self.busy and self.free_at <= now

@@ -8,6 +8,7 @@ metadata are spread out.
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections import deque
 from typing import Generic, TypeVar
@@ -35,7 +36,7 @@ class HostQueue(Generic[Item]):
         self._ready: dict[str, None] = {}  # hosts with an item that may be asked, in turn
         self._timed: dict[str, asyncio.TimerHandle] = {}  # hosts that may be asked later
         self._count = self._sweep_at = 0
-        self._closed = False
+        self._closed = self._paused = False
         self._takers: deque[asyncio.Future[None]] = deque()
         self._idle_takers = 0
         self._idle_since = 0.0
@@ -50,8 +51,8 @@ class HostQueue(Generic[Item]):
     async def wants_more(self) -> None:
         """Wait until few items are left, or until those that are keep no connection busy."""
         loop = asyncio.get_running_loop()
-        while self._count >= self._size:
-            if self._idle_takers and loop.time() - self._idle_since > STALL_S:
+        while self._count >= self._size or self._paused:
+            if not self._paused and self._idle_takers and loop.time() - self._idle_since > STALL_S:
                 self._idle_since = loop.time()  # one more, and then a look at what it brought
                 return
             await asyncio.sleep(_GLANCE_S)
@@ -60,7 +61,7 @@ class HostQueue(Generic[Item]):
         """The next item with its host, which then counts as busy; None once closed."""
         loop = asyncio.get_running_loop()
         while True:
-            while not self._ready:
+            while self._paused or not self._ready:
                 if self._closed:
                     return None
                 await self._turn()
@@ -126,6 +127,28 @@ class HostQueue(Generic[Item]):
         host = self._host(name)
         gone = host.may_return(asyncio.get_running_loop().time())
         return host.silent_since if gone else None
+
+    def pause(self) -> None:
+        """Hand out nothing."""
+        self._paused = True
+
+    def go_on(self) -> None:
+        """Hand out items again."""
+        self._paused = False
+        self._idle_since = asyncio.get_running_loop().time()
+        for _ in self._ready:
+            self._wake()
+
+    def forgive(self, since: float) -> list[str]:
+        """Forget of every host that it has been silent where it was not yet at that time; gives
+        those that are thereby no longer put aside."""
+        back = []
+        for name, host in self._hosts.items():
+            if since < host.silent_since < math.inf:
+                back += [name] if host.aside else []
+                host.forgive()
+                self._offer(name)
+        return back
 
     def close(self) -> None:
         """No more items: `take` gives None once none is ready."""
@@ -210,3 +233,9 @@ def host_of(url: str | None) -> str:
         name, port = spelled, ""
     name = addresses.in_ascii(name)
     return name if port in ("", _USUAL_PORTS.get(scheme.lower())) else f"{name}:{port}"
+
+
+def without_port(host: str) -> str:
+    """A host as `host_of` spells it, whatever its port: several ports are one machine."""
+    name, _, port = host.rpartition(":")
+    return name if name and port.isdigit() else host

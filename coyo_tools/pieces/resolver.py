@@ -21,6 +21,8 @@ import pycares
 from aiodns import error as codes
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from coyo_tools.pieces import addresses
+
 AT_ONCE = 64  # questions under way at first and, where name servers keep up, up to four times that
 ROUNDS = 2  # of asking every name server, each twice
 _SHORTEST_TTL_S, _LONGEST_TTL_S = 60.0, 3600.0
@@ -71,7 +73,7 @@ class Resolver(AbstractResolver):
         self._gate = Gate(AT_ONCE)
         self._known: dict[str, _Known] = {}
         self._asking: dict[str, asyncio.Task[_Known]] = {}
-        self._turn = 0
+        self._turn = self._forgotten = 0
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
@@ -97,8 +99,32 @@ class Resolver(AbstractResolver):
         except TimeoutError:
             raise NoAnswer(None, "name servers gave no answer") from None
 
+    def known(self, host: str) -> list[str]:
+        """A host's addresses as far as they are known without asking, however old."""
+        spelled = addresses.literal(host)
+        if spelled is not None:
+            return [spelled]
+        found = self._known.get(host)
+        return [address for _, address in found.addresses] if found else []
+
+    async def has_word_of(self, name: str) -> bool:
+        """Whether a name server knows a name, or knows that there is none such."""
+        try:
+            await self._channel.getaddrinfo(name, family=socket.AF_INET, type=socket.SOCK_STREAM)
+        except aiodns.error.DNSError as error:
+            return error.args[0] in _FINAL
+        return True
+
+    def forget_silence(self) -> None:
+        """Name servers that gave no answer may give one now."""
+        self._forgotten += 1
+        self._known = {h: each for h, each in self._known.items() if each.error is not NoAnswer}
+
     async def _find(self, host: str) -> _Known:
+        forgotten = self._forgotten
         known = await self._look_up(host)
+        if known.error is NoAnswer and forgotten != self._forgotten:
+            return known  # which is told to those that asked, and not to others
         old = self._known.pop(host, None)
         if known.error is NoAnswer and old is not None and old.addresses:
             known = _Known(old.addresses, known.until)  # better a stale one than none (RFC 8767)
@@ -140,12 +166,12 @@ class Resolver(AbstractResolver):
 def _from(answer: pycares.AddrInfoResult) -> _Known:
     ttl = min((node.ttl for node in answer.nodes), default=0)
     # A name server's address may be bytes; a scope or flow of IPv6 is never needed here.
-    addresses = tuple(
+    found = tuple(
         (node.family, host.decode() if isinstance(host := node.addr[0], bytes) else host)
         for node in answer.nodes
     )
     until = time.monotonic() + min(max(ttl, _SHORTEST_TTL_S), _LONGEST_TTL_S)
-    return _Known(addresses, until, None if addresses else NoSuchHost)
+    return _Known(found, until, None if found else NoSuchHost)
 
 
 def _result(host: str, port: int, family: int, address: str) -> ResolveResult:

@@ -169,6 +169,10 @@ class Cache(Generic[Answer]):
         self._known[origin] = (time.monotonic() + holds_s, answer)
         return answer
 
+    def forget(self, kind: type[Any]) -> None:
+        """Ask again where what came is of this kind."""
+        self._known = {o: each for o, each in self._known.items() if not isinstance(each[1], kind)}
+
     async def close(self) -> None:
         """Give up what is still asked for."""
         tasks = list(self._asking.values())

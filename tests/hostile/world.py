@@ -71,6 +71,15 @@ class Names(AbstractResolver):
             for address in found
         ]  # fmt: skip
 
+    def known(self, host: str) -> list[str]:
+        return NAMES.get(host, [[]])[-1]
+
+    async def has_word_of(self, name: str) -> bool:
+        return True
+
+    def forget_silence(self) -> None:
+        pass
+
     async def close(self) -> None:
         pass
 

@@ -19,6 +19,7 @@ from coyo_tools.pieces.fetch import (
     parse_url,
     user_agent,
 )
+from coyo_tools.pieces.outage import is_spoilt
 from coyo_tools.words.config import DownloadSettings
 from coyo_tools.words.errors import SettingsError
 from coyo_tools.words.failures import Failure
@@ -281,3 +282,30 @@ async def test_a_socket_that_this_machine_does_not_give_is_no_fault_of_the_host(
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         assert refused == Refused(Failure("internal", "too many open files"))
         assert await fetcher.fetch(f"{server.base_url}/fine") == Fetched(b"picture")
+
+
+async def test_after_an_outage_nothing_of_it_is_left():
+    """Neither that robots.txt could not be had, nor tries that hang on lost connections."""
+
+    async def never(reader, writer):
+        await asyncio.sleep(60)
+
+    routes = {
+        "/robots.txt": resets(b""),
+        "/fine": sends(body(b"picture")),
+        "/never": never,
+    }
+    with RawServer(routes) as server:
+        async with Fetcher(settings(robots=True, timeout_s=20)) as fetcher:
+            url = f"{server.base_url}/fine"
+            assert error_of(await fetcher.fetch(url)) == "connect"
+            server.routes["/robots.txt"] = sends(body(b"", status="404 Not Found"))
+            assert error_of(await fetcher.fetch(url)) == "connect"  # remembered
+            fetcher.forget_trouble()
+            assert await fetcher.fetch(url) == Fetched(b"picture")
+            hanging = asyncio.create_task(fetcher.fetch(f"{server.base_url}/never"))
+            await asyncio.sleep(0.2)
+            await fetcher.renew()
+            answer = await asyncio.wait_for(hanging, 5)
+            assert is_spoilt(answer.failure)
+            assert await fetcher.fetch(url) == Fetched(b"picture")

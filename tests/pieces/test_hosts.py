@@ -323,3 +323,40 @@ def test_the_usual_rate_is_for_hosts_of_others(host, limited):
 )
 def test_a_host_is_one_in_whatever_spelling(url, host):
     assert host_of(url) == host
+
+
+async def test_a_queue_that_pauses_hands_out_nothing_and_wants_nothing():
+    queue = queue_of(2)
+    queue.pause()
+    taking = [asyncio.create_task(queue.take()) for _ in range(3)]
+    wanted = asyncio.create_task(queue.wants_more())
+    for host, item in (("a", 1), ("b", 2), ("b", 3)):
+        queue.put(host, item)
+    await asyncio.sleep(0.15)
+    assert not any(task.done() for task in [*taking, wanted])
+    queue.go_on()
+    assert sorted(await asyncio.gather(*taking)) == [("a", 1), ("b", 2), ("b", 3)]
+    await wanted
+
+
+async def test_silence_since_a_moment_is_forgiven_and_what_was_before_is_not():
+    queue = queue_of(8)
+
+    async def is_silent(host: str) -> None:
+        for item in range(STRIKES):
+            queue.put(host, item)
+            assert await queue.take() == (host, item)
+            queue.release(host, GONE)
+
+    await is_silent("old")
+    since = asyncio.get_running_loop().time()
+    await asyncio.sleep(0.01)
+    await is_silent("new")
+    for item in range(3):
+        queue.put("once", item)
+    await queue.take()
+    queue.release("once", GONE)
+    assert queue.forgive(since) == ["new"]
+    assert queue.aside("old")
+    assert not queue.aside("new")
+    assert queue.gone_since("once") is None

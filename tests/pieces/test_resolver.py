@@ -204,3 +204,30 @@ def test_the_way_to_ipv6_is_looked_for_without_sending(monkeypatch):
 
     monkeypatch.setattr(module.socket, "socket", Nowhere)
     assert not module._has_ipv6()
+
+
+async def test_silence_that_is_forgotten_is_asked_about_again_at_once():
+    with DnsServer({"img.example": SERVFAIL}) as dns:
+        resolver = Resolver([dns.address])
+        with pytest.raises(NoAnswer):
+            await addresses(resolver, "img.example")
+        dns.names["img.example"] = ["192.0.2.1"]
+        with pytest.raises(NoAnswer):
+            await addresses(resolver, "img.example")
+        resolver.forget_silence()
+        assert await addresses(resolver, "img.example") == ["192.0.2.1"]
+        assert resolver.known("img.example") == ["192.0.2.1"]
+        assert resolver.known("other.example") == []
+        assert resolver.known("192.0.2.7") == ["192.0.2.7"]
+        await resolver.close()
+
+
+async def test_a_name_server_s_word_is_an_address_or_that_there_is_none():
+    names = {"img.example": ["192.0.2.1"], "a.example": SERVFAIL, "b.example": SILENT}
+    with DnsServer(names) as dns:
+        resolver = Resolver([dns.address], patience_s=0.8)
+        assert await resolver.has_word_of("img.example")
+        assert await resolver.has_word_of("unknown.example")
+        assert not await resolver.has_word_of("a.example")
+        assert not await resolver.has_word_of("b.example")
+        await resolver.close()

@@ -20,8 +20,14 @@ class DnsServer:
     answer. most: the largest number of questions under way at once. `address` is ADDRESS:PORT.
     """
 
-    def __init__(self, names: dict[str, list[str] | int], ttl_s: int = 300, delay_s: float = 0):
-        self.names, self.ttl_s, self.delay_s = names, ttl_s, delay_s
+    def __init__(
+        self,
+        names: dict[str, list[str] | int],
+        ttl_s: int = 300,
+        delay_s: float = 0,
+        host: str = "127.0.0.1",
+    ) -> None:
+        self.names, self.ttl_s, self.delay_s, self.host = names, ttl_s, delay_s, host
         self.hits: Counter[str] = Counter()
         self.fail_first: Counter[str] = Counter()  # how many times a name fails before it is well
         self.capacity: int | None = None  # questions at once; what is beyond is dropped
@@ -50,9 +56,9 @@ class DnsServer:
                 server._asked(data, peer)
 
         transport, _ = await self._loop.create_datagram_endpoint(
-            Protocol, local_addr=("127.0.0.1", 0)
+            Protocol, local_addr=(self.host, 0)
         )
-        self.address = "127.0.0.1:{}".format(transport.get_extra_info("sockname")[1])
+        self.address = "{}:{}".format(*transport.get_extra_info("sockname"))
         self._ready.set()
         await self._stop.wait()
         transport.close()
