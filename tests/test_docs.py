@@ -137,6 +137,7 @@ SKIPS = {
     "published weights of SCRFD": "weights .* cannot be had here",
     "chromium": "chromium",
     "the right to mount a tmpfs": "mount a tmpfs",
+    "the right to make network namespaces": "needs network namespaces",
     "an extra": "extra|not installed|playwright|embedding-reader|Xet",
     "a package that carries weights or photographs": "holds the (weights|photographs)",
     "a git checkout": "git checkout",

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from coyo_tools.pieces.careful import CarefulDecoder
     from coyo_tools.pieces.fetch import Fetched, Fetcher, Moved, Refused
     from coyo_tools.pieces.lending import Borrower
+    from coyo_tools.stages.outages import Vigil
 
 OPEN_SHARDS = 8  # a worker's shards under way at once; more than one only for stragglers
 _GLANCE_S = 0.1  # how often a shard looks whether another one that it needs is done
@@ -157,6 +158,7 @@ class _Line:
     async def _run(self) -> None:
         from coyo_tools.pieces.fetch import Fetcher
         from coyo_tools.pieces.lending import Borrower
+        from coyo_tools.stages.outages import Vigil
         from coyo_tools.stages.turns import Turns
 
         self._loop, self._main = asyncio.get_running_loop(), asyncio.current_task()
@@ -174,17 +176,19 @@ class _Line:
         try:
             async with Fetcher(self._settings, self._work.blocked) as fetcher:
                 self._fetcher = _Timed(fetcher, self._tally)
-                await self._all_tasks()
+                wait_s = self._settings.network_wait_s
+                vigil = Vigil(self._turns, fetcher, wait_s, self._give_up, self._emit)
+                await self._all_tasks(vigil)
         finally:
             self._end()
 
-    async def _all_tasks(self) -> None:
+    async def _all_tasks(self, vigil: Vigil) -> None:
         beside = [asyncio.create_task(self._tell()), asyncio.create_task(self._borrow())]
         try:
             async with asyncio.TaskGroup() as self._group:
                 for _ in range(self._settings.connections):
                     self._group.create_task(self._connection())
-                self._group.create_task(self._feed())
+                self._group.create_task(self._feed(self._group.create_task(vigil.keep())))
         finally:
             for task in beside:
                 task.cancel()
@@ -201,8 +205,8 @@ class _Line:
         if self._careful is not None:
             self._careful.close()
 
-    async def _feed(self) -> None:
-        """Take shards as long as there are any, and line up their rows."""
+    async def _feed(self, vigil: asyncio.Task[None]) -> None:
+        """Take shards as long as there are any, and line up their rows; end the vigil."""
         loop = asyncio.get_running_loop()
         while True:
             await self._room.acquire()
@@ -220,6 +224,7 @@ class _Line:
             await self._turns.wants_more()
         await self._idle.wait()
         self._turns.close()
+        vigil.cancel()
 
     def _begin(self, unit: ShardUnit) -> OpenShard:
         """Open the shard; carefully, where a worker died while it was open before."""
@@ -242,7 +247,8 @@ class _Line:
         """One of the connections: fetch the next row whose host may be asked."""
         while (taken := await self._turns.take()) is not None:
             host, job = taken
-            result = self._turns.hear(host, job, await self._fetch(job))
+            outages = self._turns.watch.outages
+            result = self._turns.hear(host, job, await self._fetch(job), outages)
             if result is not None:
                 await self._add(job.shard, job.row, result)
 

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 class Job:
     """A row to fetch. tries: how many there have been. last: its host was put aside, and this
     try decides over all rows of the shard that are the host's. moved: where a redirect led.
-    gone_at: when its host first was silent to it, on the loop's clock."""
+    gone_at: when its host first was silent to it, on the loop's clock. spared: it has failed, and
+    was tried once more, as an outage may have been why."""
 
     shard: OpenShard
     row: int
@@ -31,6 +32,7 @@ class Job:
     last: bool = False
     moved: Moved | None = None
     gone_at: float | None = None
+    spared: bool = False
 
     @property
     def url(self) -> str | None:

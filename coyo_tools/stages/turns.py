@@ -19,6 +19,7 @@ from dataclasses import replace
 from coyo_tools.pieces.fetch import Fetched, Moved, Refused
 from coyo_tools.pieces.host_limits import LAST_TRIES, OUTAGE_S, Heard, Limits
 from coyo_tools.pieces.hosts import HostQueue, host_of
+from coyo_tools.pieces.outage import Held, Watch, is_life, is_silence, is_spoilt
 from coyo_tools.stages.open_shard import Job, LastTry, OpenShard
 from coyo_tools.words.config import DownloadSettings
 from coyo_tools.words.failures import FAILURES, Failure
@@ -54,6 +55,7 @@ class Turns:
         )
         self.take, self.close = self._queue.take, self._queue.close
         self.wants_more = self._queue.wants_more
+        self.watch: Watch[Job] = Watch()
         self._pausing: set[str] = set()  # hosts that a timer waits for
         self._random = random.Random()  # noqa: S311  jitter only, never part of a result
 
@@ -67,10 +69,20 @@ class Turns:
         self.try_a_last_time(job.shard)
 
     def hear(
-        self, host: str, job: Job, answer: Fetched | Refused | Moved
+        self, host: str, job: Job, answer: Fetched | Refused | Moved, outages: int = 0
     ) -> bytes | Failure | None:
         """What is to be recorded of a row that `take` gave; None where it is asked for again, or
-        of another host."""
+        of another host, or where its failure may be the network's. outages: noticed before the
+        row was asked for."""
+        now = asyncio.get_running_loop().time()
+        if is_life(answer):
+            self.watch.lives(now, job.url)
+        elif isinstance(answer, Refused) and is_spoilt(answer.failure):
+            if outages != self.watch.outages:
+                self._ask_anew(host, job)
+                return None
+            if self._may_be_the_network(answer.failure):
+                self.watch.is_silent(now, host, answer.failure)
         self._tell_host(host, answer)
         if isinstance(answer, Refused):
             if job.gone_at is None and _found_nobody(answer):
@@ -87,7 +99,44 @@ class Turns:
             result = None if self._try_again(host, job, answer) else answer.failure
         if job.last:
             self._end_last_try(host, job.shard, answer)
+        if isinstance(result, Failure) and self._may_be_the_network(result):
+            self.watch.hold(now, result, job)
+            return None
         return result
+
+    def stand_still(self) -> None:
+        """The network is gone: ask for nothing, and have it be as if nothing had been asked for
+        since anybody last answered."""
+        self._queue.pause()
+        for host in self._queue.forgive(self.watch.lived_at):
+            self._bring_back(host)
+        for held in self.watch.take_back():
+            self.line_up(Job(held.row.shard, held.row.row))
+
+    def try_once_more(self, held: Held[Job]) -> bool:
+        """Line a row up whose failure may have been an outage's that is over, once."""
+        job = held.row
+        if not job.spared:
+            self.line_up(Job(job.shard, job.row, tries=self._settings.retries, spared=True))
+        return not job.spared
+
+    def go_on(self) -> None:
+        """The network is back."""
+        for shard in self._shards:
+            shard.waits.clear()  # the time that went by was no host's
+        self._queue.go_on()
+
+    def _ask_anew(self, host: str, job: Job) -> None:
+        """A try in which the network went away or came back is none."""
+        self._queue.release(host, Heard(sent=False))
+        jobs = [job]
+        if job.last:
+            jobs += self._last_of(host, job.shard)
+        for each in jobs:
+            self.line_up(Job(each.shard, each.row))
+
+    def _may_be_the_network(self, failure: Failure) -> bool:
+        return self._settings.network_wait_s > 0 and is_silence(failure)
 
     def try_a_last_time(self, shard: OpenShard) -> None:
         """Where nothing else is left of a shard: ask the hosts that were put aside, and give up
@@ -200,13 +249,23 @@ class Turns:
 
     def _end_last_try(self, host: str, shard: OpenShard, answer: Fetched | Refused | Moved) -> None:
         """With the last of its tries a host that stays away takes its other rows along."""
+        rest = self._last_of(host, shard)
+        if rest and isinstance(answer, Refused):
+            if self._may_be_the_network(answer.failure):
+                now = asyncio.get_running_loop().time()
+                for job in rest:
+                    self.watch.hold(now, answer.failure, job)
+            else:
+                self._give_up(rest, answer.failure)
+
+    def _last_of(self, host: str, shard: OpenShard) -> list[Job]:
+        """One of a host's last tries has ended: with the last of them, the shard's other rows."""
         last = shard.last_tries[host]
         last.under_way -= 1
         if last.under_way:
-            return
+            return []
         del shard.last_tries[host]
-        if last.rest and isinstance(answer, Refused):
-            self._give_up(last.rest, answer.failure)
+        return last.rest
 
 
 def _each_scheme_first(jobs: list[Job]) -> list[Job]:

@@ -103,7 +103,8 @@ def census(
     Run again, it asks the urls that are missing.
 
     Raises SourceError, SchemaError (no url, or an id twice), SettingsError (an `out` in place of
-    the subset, more connections than open files are allowed), SettingsConflict, StorageError.
+    the subset, more connections than open files are allowed), SettingsConflict, StorageError,
+    NetworkError (gone for longer than is waited for).
     """
     wanted = wanted or CensusSettings()
     settings = dataclasses.replace(settings or DownloadSettings(), samples_per_shard=ROWS_A_PART)

@@ -91,8 +91,9 @@ def download(
     has those of each run.
 
     Raises SourceError, SchemaError (no url, or an id twice), SettingsError (an `out` in place of
-    the subset, more connections than open files are allowed), SettingsConflict, StorageError; of
-    the engine img2dataset also SettingsError (what it cannot do) and MissingExtra.
+    the subset, more connections than open files are allowed), SettingsConflict, StorageError,
+    NetworkError (gone for longer than is waited for); of the engine img2dataset also
+    SettingsError (what it cannot do) and MissingExtra.
     """
     settings = settings or DownloadSettings()
     started = time.monotonic()

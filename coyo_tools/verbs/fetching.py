@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 _HOSTS_HELD = 10_000  # beyond so many, the half that cost least time so far is forgotten
 _NAMED = 10  # failure classes and hosts told
 _RECENT_S = 60.0
+_GONE = (
+    "the network is gone: neither hosts that answered before nor name servers can be reached; no "
+    "row is recorded for it, and the run goes on when it is back"
+)
 
 
 def versions(engine: str = "coyo") -> dict[str, str]:
@@ -79,10 +83,14 @@ class Told:
         self._errors: Counter[str] = Counter()
         self._hosts: dict[str, tuple[int, float]] = {}
         self._listener = listener
+        self._gone: set[int] = set()  # processes whose network is
         self._recent = deque([(time.monotonic(), tuple(self._sum.values()))])
 
     def hear(self, event: Mapping[str, Any]) -> None:
         """One worker's news."""
+        if "network" in event:
+            self._hear_of_network(**event["network"])
+            return
         for name in self._sum:
             self._sum[name] += event[name]
         self._errors.update(event["errors"])
@@ -93,10 +101,24 @@ class Told:
             self._hosts = dict(self._costly(_HOSTS_HELD // 2))
         self.tell()
 
+    def _hear_of_network(self, *, process: int, gone: bool, lasted_s: float) -> None:
+        """Tell of an outage once, though each process notices it: from the first that does, until
+        the first that is through with it."""
+        if gone:
+            if not self._gone:
+                self._say(_GONE)
+            self._gone.add(process)
+        elif process in self._gone:
+            self._gone.clear()
+            self._say(f"the network is back after {lasted_s:,.0f} s; the run goes on")
+
+    def _say(self, news: str) -> None:
+        # A worker that died has told of rows that are fetched again.
+        self._send(min(self._there + self._sum["rows"], self._total - 1), news)
+
     def tell(self) -> None:
         """Pass on where things stand."""
-        # A worker that died has told of rows that are fetched again.
-        self._send(min(self._there + self._sum["rows"], self._total - 1))
+        self._say("")
 
     def end(self) -> None:
         """All is done."""
@@ -118,7 +140,7 @@ class Told:
         rows, successes, size = ((b - a) / elapsed for a, b in zip(before, sums, strict=True))
         return {"rows_per_s": rows, "images_per_s": successes, "mb_per_s": size / 1e6}
 
-    def _send(self, done: int) -> None:
+    def _send(self, done: int, news: str = "") -> None:
         rates = self._rates()
         share = self._sum["successes"] / max(1, self._sum["rows"])
         note = (
@@ -132,7 +154,7 @@ class Told:
             "slowest_hosts": slowest,
         }
         counts = {**self._sum, **rates}
-        self._listener(Progress(self._verb, done, self._total, "rows", note, counts, tops))
+        self._listener(Progress(self._verb, done, self._total, "rows", note, counts, tops, news))
 
 
 def repeats_of(plan: Plan, progress: Listener) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:

@@ -141,6 +141,15 @@ class DownloadSettings:
         metavar="R",
         affects_result=False,
     )
+    network_wait_s: float = option(
+        3600.0,
+        "How long an outage of the network here is waited for, before the run ends and can be "
+        "continued; 0: not at all, rows then fail as if their hosts were gone.",
+        flag="--network-wait",
+        minimum=0,
+        metavar="SECONDS",
+        affects_result=False,
+    )
     engine: str = option(
         "coyo",
         "What fetches and resizes: this tool, or img2dataset (extra [img2dataset]) in processes of "

@@ -11,6 +11,7 @@
     ├── SettingsConflict      the output folder belongs to other settings or inputs
     ├── FolderBusy            another run is writing the output folder
     ├── StorageError          the output cannot be written: full, read-only, refused
+    ├── NetworkError          the network here is gone for longer than is waited for
     ├── MissingExtra          an optional dependency is not installed
     ├── WeightsError          model weights are absent, or not what they should be
     ├── PluginError           a score of another package cannot be used
@@ -87,6 +88,10 @@ class FolderBusy(CoyoError):
 
 class StorageError(CoyoError):
     """The output cannot be written: disk full, read-only, refused."""
+
+
+class NetworkError(CoyoError):
+    """The network here is gone, and no host is to blame."""
 
 
 class MissingExtra(CoyoError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from coyo_tools.cli.progress_lines import JsonLines
 from coyo_tools.verbs.download import download
+from coyo_tools.verbs.fetching import Told
 from coyo_tools.words.progress import Progress
 from tests.tables import coyo_table, write_parts
 from tests.verbs.test_download import Recovering, settings
@@ -31,3 +32,17 @@ def test_rows_that_are_kept_are_done_at_the_start_and_in_no_rate(tmp_path):
     now[0] = 2.0
     lines(Progress("download", 8, 10, "rows"))
     assert lines.left_s(Progress("download", 8, 10, "rows")) == 2.0
+
+
+def test_an_outage_that_several_processes_notice_is_told_once():
+    steps: list[Progress] = []
+    told = Told("download", 100, steps.append)
+    for process, gone in ((1, True), (2, True), (1, False), (2, False), (2, True), (2, False)):
+        told.hear({"network": {"process": process, "gone": gone, "lasted_s": 12.3 * process}})
+    news = [step.news for step in steps]
+    assert [each.split(";")[0].split(":")[0] for each in news] == [
+        "the network is gone", "the network is back after 12 s",
+        "the network is gone", "the network is back after 25 s",
+    ]  # fmt: skip
+    told.tell()
+    assert steps[-1].news == ""
