@@ -1,10 +1,10 @@
 """coyo score beside a GPU: what its engine does of what the model and decoding allow.
 
     python benchmarks/bench_gpu.py [--device cuda] [--side 400] [--models ViT-B-32,ViT-L-14]
-        [--rows 9600] [--seconds 8]
+        [--rows 40960] [--per-shard 1280] [--seconds 8]
 
-CLIP with random weights (the arithmetic is the same) over shards of 320 JPEG photographs with
-captions as long as COYO's, 480 different ones again and again. In one process, after start-up,
+CLIP with random weights (the arithmetic is the same) over shards of JPEG photographs with captions
+as long as COYO's, 480 different ones again and again. In one process, after start-up,
 for each model and precision:
 
 - open_clip: its own loop, a torch DataLoader with a worker a core and pinned memory before
@@ -41,7 +41,6 @@ from harness import OUT, machine, versions, write_section
 
 from coyo_tools.machinery.fleet import _ALLOCATOR as ALLOCATOR
 
-PER_SHARD = 320
 DIFFERENT = 480
 BATCH = 256
 TURNS = 3
@@ -59,7 +58,8 @@ def main() -> None:
     options.add_argument("--side", type=int, default=400, help="longer side of the pictures, px")
     options.add_argument("--models", default=",".join(COLUMNS))
     options.add_argument("--precisions", default="fp32,fp16,bf16")
-    options.add_argument("--rows", type=int, default=9600)
+    options.add_argument("--rows", type=int, default=40_960)
+    options.add_argument("--per-shard", type=int, default=1280, help="rows; batches are of 256")
     options.add_argument("--seconds", type=float, default=8.0)
     options.add_argument("--decode-in", default="processes", choices=("threads", "processes"))
     options.add_argument("--resize-on-device", action="store_true")
@@ -71,12 +71,14 @@ def main() -> None:
         print("torch sees no GPU here: bench_gpu.py has nothing to measure")
         return
     source = asked.pictures or score_inputs.shards(asked.side, DIFFERENT)
-    count = -(-asked.rows // PER_SHARD)
-    folder = score_inputs.repeated(source, OUT / f"gpu-{source.name}-{count}", count, PER_SHARD)
+    count = -(-asked.rows // asked.per_shard)
+    folder = OUT / f"gpu-{source.name}-{count}x{asked.per_shard}"
+    score_inputs.repeated(source, folder, count, asked.per_shard)
     lines = [
         f"{machine()}, {device_name(asked.device)}; "
         f"{versions('coyo-tools', 'open-clip-torch', 'torch', 'pillow')}. Random weights; JPEG "
-        f"photographs of {asked.side} px, pictures/s, medians of {TURNS} turns after start-up; "
+        f"photographs of {asked.side} px in shards of {asked.per_shard}, pictures/s, medians of "
+        f"{TURNS} turns after start-up; "
         f"{score_inputs.cores()} {asked.decode_in} decode"
         + (", pictures are resized on the GPU." if asked.resize_on_device else "."),
         "",
@@ -147,8 +149,8 @@ def model(
             exact = values if exact is None else exact
             plain = open_clip_alone(architecture, precision, pairs[:BATCH], device)
             wanted = int(min(alone, rate_decode) * asked.seconds)
-            some = found[: max(2, min(len(found), wanted // PER_SHARD))]
-            engine = measured_engine(some, lane_panel, crew, decoders)
+            some = found[: max(2, min(len(found), wanted // asked.per_shard))]
+            engine = measured_engine(some, lane_panel, crew, decoders, len(some) * asked.per_shard)
             loop = 0.0
             if not asked.no_rival:
                 loop = data_loader(architecture, precision, some, device)
@@ -211,9 +213,10 @@ def open_clip_alone(
     return median(lambda: some(turns), turns * len(pairs))
 
 
-def measured_engine(found: Sequence[Any], panel: Any, crew: Any, decoders: Any) -> dict[str, float]:
+def measured_engine(
+    found: Sequence[Any], panel: Any, crew: Any, decoders: Any, rows: int
+) -> dict[str, float]:
     """rate: rows/s. busy: of the GPU, %. reading: CPU of the thread that reads, % of the wall."""
-    rows = len(found) * PER_SHARD
     turns = []
     for _ in range(TURNS):
         with busy() as seen:

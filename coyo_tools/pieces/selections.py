@@ -7,8 +7,9 @@ by smaller h(id, 0). A top may also be taken of each part by itself; then it has
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from coyo_tools.pieces.measures import Measure
@@ -145,8 +146,25 @@ class Top:
         bound = pl.lit(cut.value, dtype=dtype)
         if cut.hash is None:
             return Tests(value >= bound, unknown), measured.columns
-        tied = (value == bound) & (hash_expr() <= pl.lit(cut.hash, dtype=pl.UInt64))
+        looked_at = [value == bound, pl.col("id")]
+        tied = pl.map_batches(looked_at, partial(_up_to, cut.hash), pl.Boolean, is_elementwise=True)
         return Tests((value > bound) | tied, unknown), (*measured.columns, "id")
+
+
+def _up_to(last: int, columns: Sequence[pl.Series]) -> pl.Series:
+    """Of the rows that are tied, those with a hash up to the last. columns: whether a row is, id.
+
+    As an expression the hash would be that of every row: a tenth of the time that a top takes.
+    """
+    import polars as pl
+
+    tied, ids = columns
+    if len(tied) != len(ids):  # ordered by a constant, all are
+        tied = tied.new_from_index(0, len(ids))
+    at = tied.arg_true()
+    kept = pl.DataFrame({"id": ids.gather(at)}).select(hash_expr() <= pl.lit(last, dtype=pl.UInt64))
+    passes = pl.repeat(value=False, n=len(ids), eager=True)
+    return passes.scatter(at.filter(kept.to_series()), values=True)
 
 
 def _shown(value: float | int) -> str:

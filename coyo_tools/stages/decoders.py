@@ -27,6 +27,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
+from coyo_tools.machinery import open_files
 from coyo_tools.machinery.shared_memory import SharedMemory
 from coyo_tools.stages.score_table import Panel, Prepared, Row
 from coyo_tools.words.errors import EngineError
@@ -84,12 +85,15 @@ class Decoders:
     def __init__(self, load: Callable[[], Panel], processes: int) -> None:
         self._load = pickle.dumps(load)
         self.processes = processes
+        self._memories = _EACH + min(_LENT, _LENT_IN_ALL // processes)
         self._selector = selectors.DefaultSelector()
         self._running: list[_Process] = []
         self._waiting: deque[_Lot[Any]] = deque()
         self._failed_starts = 0
 
     def __enter__(self) -> Decoders:
+        files = 2 + self._memories  # and its pipe, while it starts both ends
+        open_files.allow(open_files.BESIDE + files * self.processes)
         try:
             for _ in range(self.processes):
                 self._start()
@@ -208,8 +212,7 @@ class Decoders:
 
     def _start(self) -> None:
         mine, theirs = Pipe()
-        lent = min(_LENT, _LENT_IN_ALL // self.processes)
-        memory = [SharedMemory() for _ in range(_EACH + lent)]
+        memory = [SharedMemory() for _ in range(self._memories)]
         given = [theirs.fileno(), *(each.descriptor for each in memory)]
         path = json.dumps([p or str(Path.cwd()) for p in sys.path])
         code = f"import sys; sys.path[:] = {path}; from {_CHILD} import main; main(*{given})"

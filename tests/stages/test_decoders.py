@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from coyo_tools.machinery.shared_memory import SharedMemory
 from coyo_tools.stages import decoders
 from coyo_tools.stages.decoders import Decoders
 from coyo_tools.stages.score_table import Panel, Prepared, Row
@@ -173,3 +174,26 @@ def _runs(pid: int) -> bool:
         return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] != "Z"
     except (ProcessLookupError, FileNotFoundError):
         return False
+
+
+def test_pictures_are_lent_and_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many more rows than there is memory for, with some of them held for good."""
+    taken: list[bool] = []
+    take = SharedMemory.take
+    monkeypatch.setattr(
+        SharedMemory,
+        "take",
+        lambda self, sizes, lent=None: taken.append(lent is not None) or take(self, sizes, lent),
+    )
+    rows = panels.rows([f"caption {n}" for n in range(400)])
+    panel = panels.whole()
+    with Decoders(panels.whole, 1) as made:
+        kept = list(made.in_order(panel, rows, 8))
+        assert taken.count(True) == decoders._LENT  # all that may be, and none of it came back
+        assert taken.count(False) == 400 // decoders.ROWS - decoders._LENT
+        assert_alike(kept, [panel.prepare(row) for row in rows])
+        del kept
+        taken.clear()
+        for _ in made.in_order(panel, rows, 8):
+            pass
+        assert taken.count(False) == 0

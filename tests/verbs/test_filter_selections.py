@@ -49,6 +49,14 @@ def test_ties_go_by_the_smaller_hash(tmp_path):
                    "ties_kept": 10, "hash": hash_of(ones[-1])}  # fmt: skip
 
 
+@pytest.mark.parametrize("by", ["1", "num_faces * 0", "CASE WHEN id % 2 = 0 THEN 5 END"])
+def test_where_all_are_tied_the_smallest_hashes_are_kept(tmp_path, by):
+    write_parts(tmp_path / "m", [rows_of(*[{"num_faces": 2} for _ in range(90)])])
+    coyo_tools.filter(tmp_path / "m", tmp_path / "s", top=40, by=by)
+    tied = [2**41 + n for n in range(90) if not by.startswith("CASE") or n % 2 == 0]
+    assert ids_in(tmp_path / "s") == sorted(sorted(tied, key=hash_of)[:40])
+
+
 @pytest.mark.parametrize("per", ["source", "part"])
 def test_an_interrupted_top_is_continued(source, tmp_path, monkeypatch, per):
     named = {"top": "30%", "by": "clip_similarity_vitl14", "per": per}
