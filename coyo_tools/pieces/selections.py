@@ -159,7 +159,7 @@ def _up_to(last: int, columns: Sequence[pl.Series]) -> pl.Series:
     import polars as pl
 
     tied, ids = columns
-    if len(tied) != len(ids):  # ordered by a constant, all are
+    if len(tied) != len(ids):  # polars saw that all rows have one value
         tied = tied.new_from_index(0, len(ids))
     at = tied.arg_true()
     kept = pl.DataFrame({"id": ids.gather(at)}).select(hash_expr() <= pl.lit(last, dtype=pl.UInt64))

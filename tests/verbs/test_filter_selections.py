@@ -49,7 +49,9 @@ def test_ties_go_by_the_smaller_hash(tmp_path):
                    "ties_kept": 10, "hash": hash_of(ones[-1])}  # fmt: skip
 
 
-@pytest.mark.parametrize("by", ["1", "num_faces * 0", "CASE WHEN id % 2 = 0 THEN 5 END"])
+@pytest.mark.parametrize(
+    "by", ["num_faces * 0", "COALESCE(1, num_faces)", "CASE WHEN id % 2 = 0 THEN 5 END"]
+)
 def test_where_all_are_tied_the_smallest_hashes_are_kept(tmp_path, by):
     write_parts(tmp_path / "m", [rows_of(*[{"num_faces": 2} for _ in range(90)])])
     coyo_tools.filter(tmp_path / "m", tmp_path / "s", top=40, by=by)
