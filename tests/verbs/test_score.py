@@ -8,7 +8,6 @@ import json
 import os
 import signal
 import sys
-import tarfile
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from PIL import Image
 
 import coyo_tools
 from coyo_tools.machinery.manifest import digest_of_ids
+from coyo_tools.stages import shard_stream
 from coyo_tools.verbs import score_running
 from coyo_tools.words.errors import (
     CorruptFile,
@@ -186,12 +186,12 @@ def test_killed_between_shards_it_computes_only_the_rest(
     with pytest.raises(Killed):
         coyo_tools.score(shards, tmp_path / "out", settings(), progress=kill)
     opened = []
-    original = tarfile.open
+    original = shard_stream.read_shard
     monkeypatch.setattr(
-        tarfile, "open", lambda *a, **k: opened.append(k["fileobj"].name) or original(*a, **k)
+        shard_stream, "read_shard", lambda shard: opened.append(shard.name) or original(shard)
     )
     result = coyo_tools.score(shards, tmp_path / "out", settings())
-    assert [Path(name).name for name in opened] == ["00002.tar", "00003.tar"]
+    assert opened == ["00002.tar", "00003.tar"]
     assert result.rows_now == 6
     assert fingerprint(tmp_path / "out") == fingerprint(tmp_path / "whole")
 
