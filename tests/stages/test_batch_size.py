@@ -107,3 +107,25 @@ def test_on_a_gpu_the_size_is_measured() -> None:
     lane = lane_of(OnGpu(1000))
     free, _ = torch.cuda.mem_get_info("cuda:0")
     assert batch_size.find([lane], "cuda:0").of(lane) == fitting(free, 1e8)
+
+
+@pytest.mark.parametrize(
+    ("device", "extra", "on_cpu"),
+    [
+        ("cpu", "score", True),
+        ("cuda:0", "score", False),
+        (None, "score", False),
+        (None, None, True),
+    ],
+)
+def test_where_a_lane_runs_beside_a_gpu(
+    device: str | None, extra: str | None, on_cpu: bool
+) -> None:
+    """onnxruntime without CUDA stays on the CPU, and its batches are as small as there."""
+    scorer = Small(8)
+    if device is not None:
+        scorer.device = device  # type: ignore[attr-defined]
+    lane = lane_of(scorer, extra=extra)
+    assert lane.on_cpu == on_cpu
+    if on_cpu:
+        assert batch_size.find([lane], "cuda:0").of(lane) >= batch_size.ON_CPU

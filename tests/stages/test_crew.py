@@ -90,4 +90,5 @@ def test_beside_a_gpu_batches_have_threads_of_their_own() -> None:
 
     with Crew(1, "cuda:0") as crew:
         assert crew.give(name).result().startswith("model")
+        assert crew.give_to_cores(name).result().startswith("score")
         assert next(crew.in_order(lambda _: name(), [0], 1)).startswith("score")
