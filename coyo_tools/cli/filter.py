@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +66,6 @@ def command(
 
     The same with --plan in place of -o shows it beforehand and writes nothing.
     """
-    gc.set_threshold(50_000)  # 20 ms less to load the modules; rows are no objects of Python
     settings = replace(settings_from(FilterSettings, values), rules=rules_given(ctx))
     place = source or source_given(settings.rules) or DEFAULT_SOURCE
     if only_plan:

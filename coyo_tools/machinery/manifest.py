@@ -273,12 +273,15 @@ def _is_own(name: str, found: Manifest) -> bool:
 
 def tool_versions(*more: str) -> dict[str, str]:
     """Versions of this tool and of the libraries that shape its bytes. more: further packages."""
-    from importlib.metadata import PackageNotFoundError, version
+    from importlib.metadata import PackageNotFoundError, distribution
 
     versions = {}
     for package in ("coyo-tools", "polars", "pyarrow", "numpy", "pillow", *more):
         with contextlib.suppress(PackageNotFoundError):
-            versions[package] = version(package)
+            found = distribution(package)
+            # `version` parses a whole description to read this one line of its head.
+            said = re.search(r"^Version: *(\S+)", found.read_text("METADATA") or "", re.MULTILINE)
+            versions[package] = said[1] if said else found.version
     return versions
 
 

@@ -31,7 +31,8 @@ def merged(runs: Sequence[Run], chunk_rows: int = CHUNK_ROWS) -> Iterator[list[A
 
 
 class Spill:
-    """Makes runs of what comes in small pieces: `rows` values at a time are sorted and written.
+    """Makes runs of what comes in small pieces: `rows` values at a time are sorted and written,
+    but for the last.
 
     folder: a temporary one, which has to stay until the runs are merged.
     """
@@ -52,18 +53,44 @@ class Spill:
     def runs(self) -> list[Run]:
         """All of them; nothing may be added later."""
         if self._held:
-            self._write()
+            self._written.append(self._sorted())  # stays in memory: it is what is merged next
         return self._written
 
     def _write(self) -> None:
         import numpy as np
-        import polars as pl
 
         path = self._folder / f"{len(self._written)}.npy"
-        whole = pl.Series(np.concatenate(self._held))
-        np.save(path, whole.sort().to_numpy())  # numpy takes twice as long to sort them
+        np.save(path, self._sorted())
         self._written.append(path)
-        self._held, self._count = [], 0
+
+    def _sorted(self) -> Array:
+        """What is held, which is then held no more."""
+        import numpy as np
+        import polars as pl
+
+        held, self._held, self._count = self._held, [], 0
+        whole = pl.Series(_Handed(np.concatenate(held)))
+        del held
+        # numpy takes three times as long, and two threads of polars no less than one.
+        return whole.sort(multithreaded=False).to_numpy()
+
+
+class _Handed:
+    """int64 as any library takes them over that speaks arrow's C interface.
+
+    polars looks at numpy's arrays with `numpy.ma` and at arrow's with `pyarrow.compute`: to import
+    either takes as long as to sort a million.
+    """
+
+    def __init__(self, values: Array) -> None:
+        import pyarrow as pa
+
+        buffers = [None, pa.py_buffer(values)]
+        self._values = pa.Array.from_buffers(pa.int64(), len(values), buffers)
+
+    def __arrow_c_array__(self, schema: object = None) -> tuple[object, object]:
+        handed: tuple[object, object] = self._values.__arrow_c_array__(schema)
+        return handed
 
 
 class _Cursor:

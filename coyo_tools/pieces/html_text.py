@@ -5,7 +5,6 @@ Python's `html.unescape`, exactly; only texts with a `&` are handed to it.
 
 from __future__ import annotations
 
-import html
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,6 +19,8 @@ def unescaped(text: pl.Expr) -> pl.Expr:
 
 
 def _unescaped(texts: pl.Series) -> pl.Series:
+    import html
+
     at = texts.str.contains("&", literal=True).fill_null(value=False).arg_true()
     if not len(at):
         return texts

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from coyo_tools.machinery.manifest import Run
 
 MOST_AT_ONCE = 4  # parts that are read; each holds a row group or two for every core
-_SORTED_AT_ONCE = 1 << 20  # ids
+_SORTED_AT_ONCE = 1 << 21  # ids
 
 
 @dataclass(frozen=True)

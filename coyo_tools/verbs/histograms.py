@@ -10,7 +10,6 @@ from coyo_tools.pieces.rules import AnyRule
 from coyo_tools.pieces.selections import Top
 from coyo_tools.pieces.sidecar import histograms_in, is_begun, kept_place
 from coyo_tools.pieces.source import OpenPart, Source
-from coyo_tools.verbs.stats import stats_of
 from coyo_tools.words.config import FilterSettings, StatsSettings
 from coyo_tools.words.errors import CoyoError
 from coyo_tools.words.progress import Listener, silent
@@ -56,6 +55,8 @@ class Histograms:
     def __call__(self, by: str) -> Tally | None:
         """The histogram of all rows by this column or expression, if there is one."""
         if self._to_make is not None:
+            from coyo_tools.verbs.stats import stats_of
+
             place, self._to_make = self._to_make, None
             settings = self._settings
             stats_of(

@@ -1,4 +1,8 @@
-"""Settings: one frozen dataclass a verb, declared once, as `coyo_tools.words.options` says."""
+"""Settings: one frozen dataclass a verb, declared once, as `coyo_tools.words.options` says.
+
+Those of other verbs than these lie in modules beside this one and are to be had here as well: a
+command makes only the classes it needs, because to make one takes Python up to 1.5 ms.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,9 @@ import dataclasses
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from coyo_tools.words.config_download import CensusSettings as CensusSettings
-from coyo_tools.words.config_download import DownloadSettings as DownloadSettings
 from coyo_tools.words.errors import SettingsError
 from coyo_tools.words.options import Option as Option
 from coyo_tools.words.options import as_json as as_json
@@ -18,8 +21,36 @@ from coyo_tools.words.options import documented, limit_files_option, schema_opti
 from coyo_tools.words.options import option as option
 from coyo_tools.words.options import options_of as options_of
 
+if TYPE_CHECKING:
+    from coyo_tools.words.config_download import CensusSettings as CensusSettings
+    from coyo_tools.words.config_download import DownloadSettings as DownloadSettings
+    from coyo_tools.words.config_findings import CompareSettings as CompareSettings
+    from coyo_tools.words.config_findings import DiffSettings as DiffSettings
+    from coyo_tools.words.config_findings import OverlapSettings as OverlapSettings
+    from coyo_tools.words.config_findings import PushSettings as PushSettings
+    from coyo_tools.words.config_findings import ReportSettings as ReportSettings
+    from coyo_tools.words.config_score import ScoreSettings as ScoreSettings
+
+_BESIDE = {
+    "CensusSettings": "config_download",
+    "DownloadSettings": "config_download",
+    "ScoreSettings": "config_score",
+    "OverlapSettings": "config_findings",
+    "DiffSettings": "config_findings",
+    "CompareSettings": "config_findings",
+    "ReportSettings": "config_findings",
+    "PushSettings": "config_findings",
+}
 _REMOTE = "COYO_REMOTE_"
 DEFAULT_SOURCE = "hf://datasets/kakaobrain/coyo-700m"
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _BESIDE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(import_module(f"coyo_tools.words.{_BESIDE[name]}"), name)
+    globals()[name] = found
+    return found
 
 
 @documented
@@ -143,228 +174,6 @@ class StatsSettings:
         metavar="COLUMN|SQL",
     )
     workers: int | None = workers_option("Parts read at once; default one a core, at most 4.")
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
-
-
-@documented
-@dataclass(frozen=True)
-class OverlapSettings:
-    """Of what `compare_presets` counts the rows, and how."""
-
-    limit_files: int | None = limit_files_option()
-    schema: str = schema_option()
-    workers: int | None = workers_option("Parts read at once; default one a core, at most 4.")
-    per_part: bool | None = option(
-        None,
-        "Take every top of each part by itself, or of the whole source; default as the preset "
-        "or recipe says.",
-        negative_flag="--global",
-    )
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
-
-
-@documented
-@dataclass(frozen=True)
-class DiffSettings:
-    """Where `diff` looks."""
-
-    source: str | None = option(
-        None,
-        "Metadata in which to look up rows whose columns a side did not keep; default what the "
-        "other side's manifest names.",
-        metavar="SOURCE",
-    )
-    schema: str = schema_option()
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
-
-
-@documented
-@dataclass(frozen=True)
-class ScoreSettings:
-    """Which columns `score` recomputes, and with what."""
-
-    columns: tuple[str, ...] = option(
-        (),
-        "Column to compute; repeatable. `coyo score --list` prints them all.",
-        flag="--column",
-        multiple=True,
-        metavar="COLUMN",
-    )
-    boxes: bool = option(
-        False,
-        "Count faces and keep where they are: -c num_faces -c face_boxes.",
-        affects_result=False,  # the columns say it
-    )
-    model: tuple[str, ...] = option(
-        (),
-        "Model of a column that has several, such as clip_similarity; COLUMN=NAME where more than "
-        "one column takes a model; repeatable, a column each. `coyo score --list` suggests some.",
-        multiple=True,
-        metavar="[COLUMN=]NAME",
-    )
-    pretrained: tuple[str, ...] = option(
-        (),
-        "Weights of that model, by open_clip's name for them; one for each --model.",
-        multiple=True,
-        metavar="[COLUMN=]NAME",
-    )
-    weights: tuple[str, ...] = option(
-        (),
-        "Weights for a column, instead of the usual download: a file, or a folder where several "
-        "files belong together; repeatable.",
-        multiple=True,
-        metavar="COLUMN=PATH",
-    )
-    embeddings: str | None = option(
-        None,
-        "Folder for the embeddings of pictures and captions too, float16, in the layout that "
-        "clip-retrieval reads; below the model's name where several run.",
-        metavar="DIR",
-        affects_result=False,  # of the scores; the folder has a manifest of its own
-    )
-    precision: str = option(
-        "fp32",
-        "Arithmetic of the models that torch runs: all but nsfw_score_opennsfw2 and num_faces. How "
-        "far others are from fp32 is measured and said.",
-        choices=("fp32", "fp16", "bf16"),
-    )
-    resize_on_device: bool = option(
-        False,
-        "Shrink pictures for CLIP models where these run, not with Pillow as open_clip does.",
-    )
-    scaled_decoding: bool = option(
-        False,
-        "Decode JPEGs at a half, a quarter or an eighth where that leaves twice the side that the "
-        "CLIP model sees. For columns of CLIP models alone.",
-    )
-    compile: bool = option(
-        False,
-        "Compile CLIP models (torch.compile): slower to start; floats may move in the last digits.",
-        affects_result=False,
-    )
-    schema: str = schema_option()
-    device: str = option(
-        "auto",
-        "Where models run: auto (the first GPU if there is one), cpu, cuda, or a list such as "
-        "cuda:0,cuda:1 with a worker each.",
-        affects_result=False,
-    )
-    batch_size: str | int = option(
-        "auto",
-        "Pictures a model sees at once, halved where the device's memory ends. auto: as many as a "
-        "GPU's memory holds, up to 256; 8 on a CPU, where each core has a batch of its own. Like "
-        "the device it may move floats in the last digits.",
-        minimum=1,
-        metavar="N|auto",
-        affects_result=False,
-    )
-    workers: int | None = option(
-        None,
-        "Threads or processes that decode; default one a core.",
-        minimum=1,
-        affects_result=False,
-    )
-    decode_in: str = option(
-        "auto",
-        "What decodes beside a model. auto: processes where it runs on a GPU, more than 4 cores "
-        "decode for it and there are 64 MB of pictures, else threads. The values are the same.",
-        choices=("auto", "threads", "processes"),
-        affects_result=False,
-    )
-
-    @property
-    def shortcuts(self) -> bool:
-        """Whether values may differ from those of float32, full decoding and Pillow's resizing."""
-        return self.precision != "fp32" or self.resize_on_device or self.scaled_decoding
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "batch_size", _batch_size(self.batch_size))
-        check_ranges(self)
-        if self.boxes:
-            object.__setattr__(self, "columns", (*self.columns, "num_faces", "face_boxes"))
-        if not self.columns:
-            raise SettingsError(
-                "no column named", where="score", todo="add -c COLUMN; `coyo score --list` has them"
-            )
-        object.__setattr__(self, "columns", tuple(dict.fromkeys(self.columns)))
-
-
-def _batch_size(value: str | int) -> str | int:
-    """`auto` or a number. Raises SettingsError."""
-    if not isinstance(value, str) or value == "auto":
-        return value
-    if not value.strip().isdecimal():
-        raise SettingsError(f"{value!r} is neither auto nor a number", where="--batch-size")
-    return int(value)
-
-
-@documented
-@dataclass(frozen=True)
-class CompareSettings:
-    """What `compare` looks at."""
-
-    columns: tuple[str, ...] = option(
-        (),
-        "Compare only these; default every column both sides have.",
-        flag="--column",
-        multiple=True,
-        metavar="COLUMN",
-    )
-    schema: str = schema_option()
-    max_mean_difference: float | None = option(
-        None,
-        "End with status 1 where the mean absolute difference of a column of numbers is larger.",
-        minimum=0,
-        metavar="X",
-        affects_result=False,
-    )
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
-
-
-@documented
-@dataclass(frozen=True)
-class ReportSettings:
-    """What `report` draws."""
-
-    gallery: int = option(60, "Pictures in the gallery.", minimum=0, maximum=2000)
-    max_rows: int = option(
-        1_000_000, "Rows read for the histograms; more are sampled by row group.", minimum=1
-    )
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
-
-
-@documented
-@dataclass(frozen=True)
-class PushSettings:
-    """How `push` publishes a folder."""
-
-    private: bool = option(False, "Make the dataset private where it is made.")
-    revision: str = option("main", "Branch to write; made where it is absent.", metavar="BRANCH")
-    message: str | None = option(
-        None, "First line of the commit; the default names the rows.", metavar="TEXT"
-    )
-    license: str | None = option(
-        None,
-        "Licence of the metadata, as the hub writes it (cc-by-4.0, other ...); the default is "
-        "COYO's where the rows are COYO's, else unknown.",
-        metavar="NAME",
-    )
-    token_env: str | None = option(
-        None,
-        "Environment variable that holds the token; default HF_TOKEN, then what `hf auth login` "
-        "keeps.",
-        metavar="NAME",
-    )
 
     def __post_init__(self) -> None:
         check_ranges(self)

@@ -28,6 +28,7 @@ from coyo_tools.pieces.scores.families import Choice, Family, column_name
 from coyo_tools.pieces.scores.precision import arithmetic
 
 MODEL = "kakaobrain/align-base"
+REVISION = "e96a37facc7b1f59090ece82293226b817afd6ba"  # that MTEB pins as well
 TOKENS = 64  # to which its processor pads captions
 _STEM = "align_similarity"
 _CITATION = "Jia et al. 2021, ALIGN, arXiv 2102.05918; trained on COYO-700M by Kakao Brain"
@@ -92,7 +93,7 @@ SCORE = Score(
     f"text cut at {TOKENS} tokens",
     licence=f"as the card of {MODEL} says",
     load=_load_head,
-    encoder=_encoder(_STEM, MODEL),
+    encoder=_encoder(_STEM, f"{MODEL}@{REVISION}"),
     note="not published by COYO; pictures stored smaller than 346 px are made larger",
     extra="score",
     packages=("torch", "transformers"),
