@@ -24,13 +24,13 @@ import harness
 from bench_download import DISTINCT, make_pictures
 from picture_quality import as_stored
 
-from coyo_tools.pieces import images, planes
+from coyo_tools.pieces import images, plain_jpeg, planes
 from coyo_tools.words.config import DownloadSettings
 
 SETTINGS = DownloadSettings(keep_original_bytes=True)
 STEPS: tuple[tuple[str, Any, str], ...] = (
     ("header (Pillow)", images, "_open"),
-    ("whether FFmpeg may decode it", planes, "decoder_for"),
+    ("header of JPEGs", plain_jpeg, "header_of"),
     ("EXIF (Pillow)", images, "_orientation"),
     ("decode (FFmpeg)", planes, "decoded"),
     ("decode (libjpeg, libwebp)", images, "_decode"),

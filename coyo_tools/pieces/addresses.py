@@ -7,6 +7,7 @@ redirect, not on a name that may resolve differently a moment later.
 from __future__ import annotations
 
 import errno
+import functools
 import ipaddress
 import socket
 from typing import Any
@@ -68,6 +69,7 @@ def _carried(address: Address) -> list[ipaddress.IPv4Address]:
     return [inner for inner in found if inner is not None]
 
 
+@functools.lru_cache(1 << 12)
 def literal(host: str) -> str | None:
     """The address a host spells, also as 2130706433, 0x7f.1 or 0177.0.0.1; None for a name."""
     bare = host.strip("[]").rstrip(".")

@@ -8,6 +8,7 @@ metadata are spread out.
 from __future__ import annotations
 
 import asyncio
+import functools
 import math
 import random
 from collections import deque
@@ -221,6 +222,7 @@ class HostQueue(Generic[Item]):
 _USUAL_PORTS = {"http": "80", "https": "443"}
 
 
+@functools.lru_cache(1 << 10)  # while a row is fetched it is asked for three times
 def host_of(url: str | None) -> str:
     """What rows are grouped by while they wait: the url's host in one spelling, and its port where
     that is not its scheme's usual one."""

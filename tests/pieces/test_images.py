@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from coyo_tools.pieces.images import Picture, Spoiled, process, sniff
+from coyo_tools.pieces.images import Picture, Spoiled, process
 from coyo_tools.pieces.phash import phash_of_bytes
+from coyo_tools.pieces.sniffing import sniff
 from coyo_tools.words.config import DownloadSettings
 from tests import hash_pictures
 from tests.tars import photographs

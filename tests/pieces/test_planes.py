@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from coyo_tools.pieces import images, planes
+from coyo_tools.pieces import images, plain_jpeg, planes
 from coyo_tools.pieces.images import Picture, Spoiled, process
+from coyo_tools.pieces.sniffing import sniff
 from coyo_tools.words.config import DownloadSettings
 from tests.tars import photographs
 
@@ -54,7 +55,7 @@ KINDS = {
 
 
 def decoder_of(data: bytes) -> str | None:
-    return planes.decoder_for(data, images.sniff(data) or "", opened(data))
+    return planes.decoder_for(data, sniff(data) or "", opened(data))
 
 
 def frame_of(data: bytes):
@@ -76,7 +77,7 @@ def by_averaging(data: bytes, size: tuple[int, int]) -> list[np.ndarray]:
 
 
 def some_photographs() -> list[bytes]:
-    found = [data for data in photographs() if images.sniff(data) == "jpeg"]
+    found = [data for data in photographs() if sniff(data) == "jpeg"]
     return [data for data in found if min(opened(data).size) >= 200][:5]
 
 
@@ -198,6 +199,56 @@ ODD = {
 }
 
 
+@pytest.mark.parametrize(
+    ("data", "header"),
+    [
+        (JPEG, ((96, 64), False, False)),
+        (PROGRESSIVE, ((96, 64), True, False)),
+        (with_segment(JPEG, 0xFE, b"a comment"), ((96, 64), False, False)),
+        (with_segment(JPEG, 0xE2, b"ICC_PROFILE\0\x01\x01abc"), ((96, 64), False, False)),
+        (with_segment(JPEG, 0xE2, b"MPF\0II*\0"), ((96, 64), False, True)),
+        (with_segment(JPEG, 0xE1, b"Exif\0\0"), ((96, 64), False, True)),
+        (with_segment(JPEG, 0xED, b"Photoshop 3.0\0"), ((96, 64), False, True)),
+        (JPEG[:-2], None),
+        (JPEG.replace(b"\xff\xc0\x00\x11\x08", b"\xff\xc0\x00\x11\x0c"), None),
+        (JPEG[:3], None),
+        (b"\xff\xd8\xff\xc0", None),
+        (b"\xff\xd8\xff\xc0\x00\x02", None),
+        (b"", None),
+    ],
+)
+def test_the_header_of_a_plain_jpeg(data, header):
+    assert plain_jpeg.header_of(data) == header
+
+
+def test_a_plain_jpeg_needs_no_look_by_pillow():
+    """And with it the very same picture is made."""
+    for data in (JPEG, PROGRESSIVE):
+        with mock.patch.object(images, "_open", side_effect=AssertionError):
+            made = process(data, SMALL)
+        with mock.patch.object(images, "_shrunk_at_once", return_value=None) as asked:
+            assert process(data, SMALL) == made
+        assert asked.called
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_exif_is_pillows_to_read(turn):
+    made = process(encoded(noise(), "JPEG", exif=exif(turn)), SMALL)
+    assert isinstance(made, Picture)
+    assert (made.width > made.height) == (turn < 5)
+
+
+def test_limits_hold_without_pillow():
+    few = DownloadSettings(image_size=24, max_pixels=96 * 64 - 1)
+    made = process(JPEG, few)
+    assert isinstance(made, Spoiled)
+    assert made.failure.error == "too_many_pixels"
+    with mock.patch.object(images, "_most_scans", return_value=3):
+        made = process(PROGRESSIVE, SMALL)
+    assert isinstance(made, Spoiled)
+    assert "too many scans" in made.failure.message
+
+
 @pytest.mark.parametrize("name", ODD)
 def test_what_is_not_plain_is_left_to_pillow(name):
     assert decoder_of(ODD[name]) is None
@@ -300,6 +351,7 @@ def _pixels_begin(data: bytes) -> int:
 def by_pillow_alone(data: bytes, chosen: DownloadSettings) -> Picture | Spoiled:
     with (
         mock.patch.object(planes, "decoder_for", return_value=None),
+        mock.patch.object(plain_jpeg, "header_of", return_value=None),
         mock.patch.object(images, "_reads_to_its_end", return_value=False),
     ):
         return process(data, chosen)
