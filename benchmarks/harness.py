@@ -84,19 +84,28 @@ def compare(
 ) -> dict[str, Figures]:
     """Run every command `warmup` + `runs` times, interleaved; the warm-ups do not count.
 
+    Each turn begins with another command, and every other one goes backwards: what a command leaves
+    behind (pages to be written, warm caches) is not always the same one's to bear.
     env is added to this process's environment. before(name) runs ahead of each start, outside the
     clock: the place to remove an earlier output. Raises RuntimeError with the end of what the
     command printed where one fails.
     """
     seen: dict[str, list[Run]] = {name: [] for name in commands}
     for turn in range(warmup + runs):
-        for name, command in commands.items():
+        for name in in_turn(list(commands), turn):
             if before is not None:
                 before(name)
-            run = run_once(command, env=env, cwd=cwd, timeout_s=timeout_s)
+            run = run_once(commands[name], env=env, cwd=cwd, timeout_s=timeout_s)
             if turn >= warmup:
                 seen[name].append(run)
     return {name: Figures.of(each) for name, each in seen.items()}
+
+
+def in_turn(names: list[str], turn: int) -> list[str]:
+    """The order of one turn."""
+    first = turn // 2 % len(names)
+    order = names[first:] + names[:first]
+    return order[::-1] if turn % 2 else order
 
 
 def run_once(

@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 
 from coyo_tools.pieces import addresses
+from coyo_tools.pieces.pace import mean_after
 from coyo_tools.words.config import DownloadSettings
 from coyo_tools.words.failures import Failure
 
@@ -65,7 +66,8 @@ class Heard:
     to wait, 0 where it did not say how long. failure: why there is no body, for hosts that are
     put aside. sent: something was sent at all. telling: what happened says something of it.
     final: it said all it had to say, and nothing that another try may change. broken: it said
-    that it is (5xx)."""
+    that it is (5xx). took_s: until the end of its answer, or of the deadline; None where there
+    was neither."""
 
     reached: bool = True
     wait_s: float | None = None
@@ -74,13 +76,15 @@ class Heard:
     telling: bool = True
     final: bool = True
     broken: bool = False
+    took_s: float | None = None
 
 
 class Host:
     """One host as this process knows it. Times are seconds on the loop's clock."""
 
-    __slots__ = ("_burst", "_due", "_every", "_most", "_window", "answers", "aside", "busy",
-                 "errors", "not_before", "paused", "pauses", "silent_since", "strikes")  # fmt: skip
+    __slots__ = ("_burst", "_due", "_every", "_most", "_window", "answer_s", "answers", "aside",
+                 "busy", "errors", "not_before", "paused", "pauses", "silent_since",
+                 "strikes")  # fmt: skip
 
     def __init__(self, connections: int, rate: float) -> None:
         self._most, self._window = connections, min(FIRST_CONNECTIONS, connections)
@@ -90,6 +94,7 @@ class Host:
         self.busy = self.strikes = self.pauses = self.errors = 0
         self.not_before = 0.0
         self.answers = 0  # final ones
+        self.answer_s: float | None = None  # that one takes, moving mean
         self.paused: Failure | None = None  # what it said when it last asked to wait
         self.silent_since = math.inf  # since its last final answer; inf where it is not silent
         self.aside: Failure | None = None
@@ -120,6 +125,8 @@ class Host:
     def hear(self, now: float, heard: Heard, jitter: float) -> None:
         """A request has ended. jitter: 0.5 to 1.5, by which a pause is multiplied."""
         self.busy -= 1
+        if heard.took_s is not None:
+            self.answer_s = mean_after(self.answer_s, heard.took_s)
         if heard.sent and heard.reached and heard.final:
             self.answers += 1
             self.silent_since = math.inf

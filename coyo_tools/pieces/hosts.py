@@ -16,6 +16,7 @@ from typing import Generic, TypeVar
 
 from coyo_tools.pieces import addresses
 from coyo_tools.pieces.host_limits import LONGEST_PAUSE_S, Heard, Host, Limits
+from coyo_tools.pieces.pace import Pace
 from coyo_tools.words.failures import Failure
 
 Item = TypeVar("Item")
@@ -27,11 +28,11 @@ _REMEMBERED = 50_000  # hosts, before those of which nothing is to be known are 
 class HostQueue(Generic[Item]):
     """A queue that hands out items whose host may be asked now. Used within one event loop.
 
-    size: items waiting from which on no more are wanted.
+    size: items waiting from which on no more are wanted. deadline_s: of an answer.
     """
 
-    def __init__(self, size: int, limits: Limits) -> None:
-        self._size, self._limits = size, limits
+    def __init__(self, size: int, limits: Limits, deadline_s: float = math.inf) -> None:
+        self._size, self._limits, self._pace = size, limits, Pace(deadline_s)
         self._hosts: dict[str, Host] = {}
         self._waiting: dict[str, deque[Item]] = {}
         self._ready: dict[str, None] = {}  # hosts with an item that may be asked, in turn
@@ -84,6 +85,8 @@ class HostQueue(Generic[Item]):
         """A request to this host has ended."""
         now = asyncio.get_running_loop().time()
         self._hosts[name].hear(now, heard, self._random.uniform(0.5, 1.5))
+        if heard.took_s is not None:
+            self._pace.add(heard.took_s)
         self._offer(name)
         if len(self._hosts) > max(_REMEMBERED, self._sweep_at):
             self._forget(now)
@@ -99,6 +102,11 @@ class HostQueue(Generic[Item]):
         if host is None or host.aside or self.seconds_until(name) <= 0:
             return host.aside if host else None
         return host.paused
+
+    def is_slow(self, name: str) -> bool:
+        """Whether its answers take much longer than those of most."""
+        host = self._hosts.get(name)
+        return host is not None and self._pace.is_slow(host.answer_s)
 
     def withdraw(self, name: str) -> list[Item]:
         """Take back all that waits for a host."""

@@ -247,8 +247,10 @@ class _Line:
         """One of the connections: fetch the next row whose host may be asked."""
         while (taken := await self._turns.take()) is not None:
             host, job = taken
-            outages = self._turns.watch.outages
-            result = self._turns.hear(host, job, await self._fetch(job), outages)
+            outages, started = self._turns.watch.outages, time.monotonic()
+            answer = await self._fetch(job)
+            took_s = time.monotonic() - started
+            result = self._turns.hear(host, job, answer, outages, took_s)
             if result is not None:
                 await self._add(job.shard, job.row, result)
 
@@ -271,6 +273,7 @@ class _Line:
 
     async def _add(self, shard: OpenShard, row: int, result: bytes | Failure | Outcome) -> None:
         """Decode and write a row in a thread; publish the shard with its last row."""
+        self._turns.answered(shard, row)
         loop = asyncio.get_running_loop()
         pack = partial(_pack, shard, row, result, self._settings, self._work.blocked, self._lent)
         rows, outcome = await loop.run_in_executor(self._decoders, pack)

@@ -15,6 +15,8 @@ from coyo_tools.pieces.rows import Outcome, Rows
 from coyo_tools.words.failures import FAILURES, SUCCESS
 
 if TYPE_CHECKING:
+    import asyncio
+
     from coyo_tools.pieces.careful import CarefulDecoder
     from coyo_tools.pieces.fetch import Moved
 
@@ -105,6 +107,11 @@ class OpenShard:
         # Hosts that asked to wait when nothing else was left: since when, and answers before.
         self.waits: dict[str, tuple[float, int]] = {}
         self.last_tries: dict[str, LastTry] = {}
+        self.asked: dict[str, set[int]] = {}  # rows without an outcome, by the host to ask for them
+        self._asked_of: dict[int, str] = {}
+        # While nothing but rows of slow hosts is left: when it will have waited for long enough.
+        self.enough: asyncio.TimerHandle | None = None
+        self.given_up: set[str] = set()  # hosts that were too slow for it
         self._parked_rows = 0
         kept = _keep(self, out) if unit.again else set()
         self._sort_rows(kept)
@@ -126,6 +133,21 @@ class OpenShard:
     def _same(self, row: int, owner: int, kept: set[int]) -> bool:
         """Equal hashes are not yet equal urls; and a row that is not fetched leads nobody."""
         return self.rows.urls[row] == self.rows.urls[owner] and owner not in kept
+
+    def ask(self, host: str, row: int) -> None:
+        """A row is to be asked of this host, and no longer of another."""
+        if self._asked_of.get(row) != host:
+            self.answered(row)
+            self._asked_of[row] = host
+            self.asked.setdefault(host, set()).add(row)
+
+    def answered(self, row: int) -> None:
+        """What becomes of a row is known."""
+        host = self._asked_of.pop(row, None)
+        if host is not None:
+            self.asked[host].discard(row)
+            if not self.asked[host]:
+                del self.asked[host]
 
     def park(self, host: str, job: Job) -> None:
         """Keep a row until its host is asked again."""

@@ -6,7 +6,8 @@ shard's other rows of this host are recorded with their failure, unasked. So a d
 shard one deadline; one that has answered before is waited for, as long as an outage lasts.
 
 Rows of a host that asked to wait are taken out of the line until it may be asked again, or until
-their shard has waited long enough for nothing else.
+their shard has waited long enough for nothing else. Nor does a shard wait longer than that for
+hosts that answer, but take much longer than others (`pieces.pace`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import asyncio
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import islice
 
 from coyo_tools.pieces.fetch import Fetched, Moved, Refused
 from coyo_tools.pieces.host_limits import LAST_TRIES, OUTAGE_S, Heard, Limits
@@ -29,6 +31,7 @@ LONGEST_BACKOFF_S = 30.0
 _LOOK_S = 4.0  # at most, between two looks whether a host that was there has returned
 TRIES_WHEN_ASKED_TO_WAIT = 4  # to one of --retries, after 429 and 503
 _WAITING = 8  # rows a connection; where fewer are lined up, the next shard is begun
+_FEW_HOSTS = 64  # of a shard's last rows; where there are more, some of them are not slow
 _AT_ONCE = frozenset(("connect", "dns"))
 _SILENT = _AT_ONCE | {"timeout", "tls"}
 # Where nothing was sent, or what happened says nothing of the host.
@@ -51,7 +54,9 @@ class Turns:
     ) -> None:
         self._settings, self._shards, self._give_up = settings, shards, give_up
         self._queue: HostQueue[Job] = HostQueue(
-            _WAITING * settings.connections, Limits.of(settings, processes)
+            _WAITING * settings.connections,
+            Limits.of(settings, processes),
+            settings.timeout_s,
         )
         self.take, self.close = self._queue.take, self._queue.close
         self.wants_more = self._queue.wants_more
@@ -62,6 +67,10 @@ class Turns:
     def line_up(self, job: Job) -> None:
         """Let a row wait for its turn, for the end of its host's pause, or for its last try."""
         host = host_of(job.url)
+        job.shard.ask(host, job.row)
+        if host in job.shard.given_up:
+            self._give_up([job], _too_slow())
+            return
         if job.last or not self._queue.alone(host):
             self._queue.put(host, job)
             return
@@ -69,11 +78,16 @@ class Turns:
         self.try_a_last_time(job.shard)
 
     def hear(
-        self, host: str, job: Job, answer: Fetched | Refused | Moved, outages: int = 0
+        self,
+        host: str,
+        job: Job,
+        answer: Fetched | Refused | Moved,
+        outages: int = 0,
+        took_s: float = 0.0,
     ) -> bytes | Failure | None:
         """What is to be recorded of a row that `take` gave; None where it is asked for again, or
         of another host, or where its failure may be the network's. outages: noticed before the
-        row was asked for."""
+        row was asked for. took_s: until the answer was whole."""
         now = asyncio.get_running_loop().time()
         if is_life(answer):
             self.watch.lives(now, job.url)
@@ -83,7 +97,7 @@ class Turns:
                 return None
             if self._may_be_the_network(answer.failure):
                 self.watch.is_silent(now, host, answer.failure)
-        self._tell_host(host, answer)
+        self._tell_host(host, answer, took_s)
         if isinstance(answer, Refused):
             if job.gone_at is None and _found_nobody(answer):
                 job = replace(job, gone_at=asyncio.get_running_loop().time())
@@ -108,6 +122,10 @@ class Turns:
         """The network is gone: ask for nothing, and have it be as if nothing had been asked for
         since anybody last answered."""
         self._queue.pause()
+        for shard in self._shards:
+            if shard.enough is not None:
+                shard.enough.cancel()
+                shard.enough = None
         for host in self._queue.forgive(self.watch.lived_at):
             self._bring_back(host)
         for held in self.watch.take_back():
@@ -138,6 +156,32 @@ class Turns:
     def _may_be_the_network(self, failure: Failure) -> bool:
         return self._settings.network_wait_s > 0 and is_silence(failure)
 
+    def answered(self, shard: OpenShard, row: int) -> None:
+        """What becomes of a row is known. Where all rows that are left have slow hosts, the shard
+        waits for them no longer than one answer may take."""
+        shard.answered(row)
+        if shard.enough is None and self._slow_hosts(shard):
+            loop = asyncio.get_running_loop()
+            shard.enough = loop.call_later(self._settings.timeout_s, self._has_waited, shard)
+
+    def _slow_hosts(self, shard: OpenShard) -> list[str]:
+        """Those that it waits for, where nothing else is left of it but hosts that are to be left
+        alone or asked a last time, which have bounds of their own."""
+        few = list(islice(shard.asked, _FEW_HOSTS + 1))
+        hosts = [h for h in few if h not in shard.parked and h not in shard.last_tries]
+        return hosts if len(few) <= _FEW_HOSTS and all(map(self._queue.is_slow, hosts)) else []
+
+    def _has_waited(self, shard: OpenShard) -> None:
+        """Give up a shard's rows that are still in line; those under way have their deadline."""
+        shard.enough = None
+        for host in self._slow_hosts(shard):
+            shard.given_up.add(host)
+            for job in self._queue.withdraw(host):
+                if job.shard is shard:
+                    self._give_up([job], _too_slow())
+                else:
+                    self._queue.put(host, job)
+
     def try_a_last_time(self, shard: OpenShard) -> None:
         """Where nothing else is left of a shard: ask the hosts that were put aside, and give up
         those that want to be left alone for too long."""
@@ -165,11 +209,11 @@ class Turns:
         patience_s = self._settings.timeout_s + self._queue.earned_s(host, before)
         return now - since + wait_s > patience_s
 
-    def _tell_host(self, host: str, answer: Fetched | Refused | Moved) -> None:
+    def _tell_host(self, host: str, answer: Fetched | Refused | Moved, took_s: float) -> None:
         """Tell the queue what came; move the host's rows where it is to be left alone, or comes
         back."""
         was, was_aside = self._queue.alone(host), self._queue.aside(host)
-        self._queue.release(host, heard(answer))
+        self._queue.release(host, heard(answer, took_s))
         now, is_aside = self._queue.alone(host), self._queue.aside(host)
         if now and not was:
             for job in self._queue.withdraw(host):
@@ -280,10 +324,10 @@ def _found_nobody(answer: Refused) -> bool:
     return not answer.reached and answer.failure.error in _AT_ONCE
 
 
-def heard(answer: Fetched | Refused | Moved) -> Heard:
-    """What an answer tells of the host."""
+def heard(answer: Fetched | Refused | Moved, took_s: float | None = None) -> Heard:
+    """What an answer tells of the host. took_s: until it was whole, or was given up."""
     if not isinstance(answer, Refused):
-        return Heard()
+        return Heard(took_s=took_s)
     error = answer.failure.error
     return Heard(
         reached=answer.reached or error not in _SILENT,
@@ -293,4 +337,9 @@ def heard(answer: Fetched | Refused | Moved) -> Heard:
         telling=answer.reached or not answer.hurried,
         final=not FAILURES[error].retry,
         broken=error == "http_5xx",
+        took_s=took_s if answer.reached or (error == "timeout" and not answer.hurried) else None,
     )
+
+
+def _too_slow() -> Failure:
+    return Failure("timeout", "its host is much slower than others, and the last of its shard")
