@@ -57,7 +57,11 @@ FAILURE_CLASSES: tuple[FailureClass, ...] = (
     _download("dns", "no name server gave an answer for the host", retry=True),
     _download("connect", "no connection: refused, reset or unreachable", retry=True),
     _download("tls", "the TLS handshake failed"),
-    _download("timeout", "the whole request took longer than --timeout", retry=True),
+    _download(
+        "timeout",
+        "the request took longer than --timeout, or its host was slow and its shard's last",
+        retry=True,
+    ),
     _download("http_4xx", "a 4xx status other than those named"),
     _download("http_401", "401 Unauthorized"),
     _download("http_403", "403 Forbidden"),
