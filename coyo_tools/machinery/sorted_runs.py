@@ -69,7 +69,7 @@ class Spill:
         import polars as pl
 
         held, self._held, self._count = self._held, [], 0
-        whole = pl.Series(_Handed(np.concatenate(held)))
+        whole = pl.Series(_Handed(np.concatenate(held, dtype=np.int64)))
         del held
         # numpy takes three times as long, and two threads of polars no less than one.
         return whole.sort(multithreaded=False).to_numpy()

@@ -107,7 +107,7 @@ class OpenShard:
         # Hosts that asked to wait when nothing else was left: since when, and answers before.
         self.waits: dict[str, tuple[float, int]] = {}
         self.last_tries: dict[str, LastTry] = {}
-        self.asked: dict[str, set[int]] = {}  # rows without an outcome, by the host to ask for them
+        self.asked: dict[str, int] = {}  # how many rows without an outcome each host is asked for
         self._asked_of: dict[int, str] = {}
         # While nothing but rows of slow hosts is left: when it will have waited for long enough.
         self.enough: asyncio.TimerHandle | None = None
@@ -139,13 +139,13 @@ class OpenShard:
         if self._asked_of.get(row) != host:
             self.answered(row)
             self._asked_of[row] = host
-            self.asked.setdefault(host, set()).add(row)
+            self.asked[host] = self.asked.get(host, 0) + 1
 
     def answered(self, row: int) -> None:
         """What becomes of a row is known."""
         host = self._asked_of.pop(row, None)
         if host is not None:
-            self.asked[host].discard(row)
+            self.asked[host] -= 1
             if not self.asked[host]:
                 del self.asked[host]
 

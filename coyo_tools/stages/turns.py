@@ -16,7 +16,6 @@ import asyncio
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from itertools import islice
 
 from coyo_tools.pieces.fetch import Fetched, Moved, Refused
 from coyo_tools.pieces.host_limits import LAST_TRIES, OUTAGE_S, Heard, Limits
@@ -167,9 +166,10 @@ class Turns:
     def _slow_hosts(self, shard: OpenShard) -> list[str]:
         """Those that it waits for, where nothing else is left of it but hosts that are to be left
         alone or asked a last time, which have bounds of their own."""
-        few = list(islice(shard.asked, _FEW_HOSTS + 1))
-        hosts = [h for h in few if h not in shard.parked and h not in shard.last_tries]
-        return hosts if len(few) <= _FEW_HOSTS and all(map(self._queue.is_slow, hosts)) else []
+        if len(shard.asked) > _FEW_HOSTS:
+            return []
+        hosts = [h for h in shard.asked if h not in shard.parked and h not in shard.last_tries]
+        return hosts if all(map(self._queue.is_slow, hosts)) else []
 
     def _has_waited(self, shard: OpenShard) -> None:
         """Give up a shard's rows that are still in line; those under way have their deadline."""

@@ -52,3 +52,13 @@ def test_what_comes_in_pieces_makes_sorted_runs_and_all_but_the_last_are_written
     assert np.load(written).tolist() == [5, 6, 7, 10, 11, 12]
     assert last.tolist() == [-2, -1, 0]
     assert Spill(tmp_path).runs() == []
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.int32])
+def test_pieces_may_be_empty_or_narrower(tmp_path, dtype):
+    spill = Spill(tmp_path)
+    for piece in ([], [3, -1], []):
+        spill.add(np.array(piece, dtype))
+    (run,) = spill.runs()
+    assert run.dtype == np.int64
+    assert run.tolist() == [-1, 3]
