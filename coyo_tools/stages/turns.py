@@ -30,7 +30,7 @@ LONGEST_BACKOFF_S = 30.0
 _LOOK_S = 4.0  # at most, between two looks whether a host that was there has returned
 TRIES_WHEN_ASKED_TO_WAIT = 4  # to one of --retries, after 429 and 503
 _WAITING = 8  # rows a connection; where fewer are lined up, the next shard is begun
-_FEW_HOSTS = 64  # of a shard's last rows; where there are more, some of them are not slow
+_FEW_HOSTS = 64  # where rows of more are left of a shard, it is not looked whether all are slow
 _AT_ONCE = frozenset(("connect", "dns"))
 _SILENT = _AT_ONCE | {"timeout", "tls"}
 # Where nothing was sent, or what happened says nothing of the host.
@@ -122,9 +122,7 @@ class Turns:
         since anybody last answered."""
         self._queue.pause()
         for shard in self._shards:
-            if shard.enough is not None:
-                shard.enough.cancel()
-                shard.enough = None
+            self._wait_no_more(shard)
         for host in self._queue.forgive(self.watch.lived_at):
             self._bring_back(host)
         for held in self.watch.take_back():
@@ -159,9 +157,16 @@ class Turns:
         """What becomes of a row is known. Where all rows that are left have slow hosts, the shard
         waits for them no longer than one answer may take."""
         shard.answered(row)
-        if shard.enough is None and self._slow_hosts(shard):
+        if not shard.asked:
+            self._wait_no_more(shard)
+        elif shard.enough is None and self._slow_hosts(shard):
             loop = asyncio.get_running_loop()
             shard.enough = loop.call_later(self._settings.timeout_s, self._has_waited, shard)
+
+    def _wait_no_more(self, shard: OpenShard) -> None:
+        if shard.enough is not None:
+            shard.enough.cancel()
+            shard.enough = None
 
     def _slow_hosts(self, shard: OpenShard) -> list[str]:
         """Those that it waits for, where nothing else is left of it but hosts that are to be left
