@@ -34,8 +34,13 @@ def test_runs_are_interleaved_and_warm_ups_do_not_count():
     order = []
     commands = {"a": python("pass"), "b": python("pass")}
     figures = harness.compare(commands, runs=2, warmup=1, before=order.append)
-    assert order == ["a", "b"] * 3
+    assert order == ["a", "b", "b", "a", "b", "a"]
     assert [len(each.runs) for each in figures.values()] == [2, 2]
+
+
+def test_each_turn_begins_with_another_command_and_every_other_goes_backwards():
+    turns = ["".join(harness.in_turn(list("abc"), turn)) for turn in range(6)]
+    assert turns == ["abc", "cba", "bca", "acb", "cab", "bac"]
 
 
 def test_environment_and_folder_reach_the_command(tmp_path):
