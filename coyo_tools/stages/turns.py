@@ -7,7 +7,8 @@ shard one deadline; one that has answered before is waited for, as long as an ou
 
 Rows of a host that asked to wait are taken out of the line until it may be asked again, or until
 their shard has waited long enough for nothing else. Nor does a shard wait longer than that for
-hosts that answer, but take much longer than others (`pieces.pace`).
+hosts that answer, but take much longer than others (`pieces.pace`); what is under way then has its
+own deadline.
 """
 
 from __future__ import annotations
