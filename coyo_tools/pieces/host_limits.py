@@ -84,7 +84,7 @@ class Host:
 
     __slots__ = ("_burst", "_due", "_every", "_most", "_window", "answer_s", "answers", "aside",
                  "busy", "errors", "not_before", "paused", "pauses", "silent_since",
-                 "strikes")  # fmt: skip
+                 "slow_at", "strikes", "unheard_since")  # fmt: skip
 
     def __init__(self, connections: int, rate: float) -> None:
         self._most, self._window = connections, min(FIRST_CONNECTIONS, connections)
@@ -95,6 +95,8 @@ class Host:
         self.not_before = 0.0
         self.answers = 0  # final ones
         self.answer_s: float | None = None  # that one takes, moving mean
+        self.slow_at: float | None = None  # when it began to be slow beside others, while it is
+        self.unheard_since = 0.0  # while it is busy: its last word, or when it began to be
         self.paused: Failure | None = None  # what it said when it last asked to wait
         self.silent_since = math.inf  # since its last final answer; inf where it is not silent
         self.aside: Failure | None = None
@@ -119,12 +121,16 @@ class Host:
 
     def ask(self, now: float) -> None:
         """A request is sent."""
+        if not self.busy:
+            self.unheard_since = now
         self.busy += 1
         self._due = max(now, self._due) + self._every
 
     def hear(self, now: float, heard: Heard, jitter: float) -> None:
         """A request has ended. jitter: 0.5 to 1.5, by which a pause is multiplied."""
         self.busy -= 1
+        if heard.reached:
+            self.unheard_since = now
         if heard.took_s is not None:
             self.answer_s = mean_after(self.answer_s, heard.took_s)
         if heard.sent and heard.reached and heard.final:

@@ -84,9 +84,12 @@ class HostQueue(Generic[Item]):
     def release(self, name: str, heard: Heard) -> None:
         """A request to this host has ended."""
         now = asyncio.get_running_loop().time()
-        self._hosts[name].hear(now, heard, self._random.uniform(0.5, 1.5))
+        host = self._hosts[name]
+        host.hear(now, heard, self._random.uniform(0.5, 1.5))
         if heard.took_s is not None:
             self._pace.add(heard.took_s)
+            is_slow = self._pace.is_slow(host.answer_s)
+            host.slow_at = (host.slow_at or now - heard.took_s) if is_slow else None
         self._offer(name)
         if len(self._hosts) > max(_REMEMBERED, self._sweep_at):
             self._forget(now)
@@ -103,10 +106,18 @@ class HostQueue(Generic[Item]):
             return host.aside if host else None
         return host.paused
 
-    def is_slow(self, name: str) -> bool:
-        """Whether its answers take much longer than those of most."""
+    def slow_since(self, name: str) -> float | None:
+        """Since when its answers take much longer than those of most, or are awaited for as long,
+        on the loop's clock; None where neither is so."""
         host = self._hosts.get(name)
-        return host is not None and self._pace.is_slow(host.answer_s)
+        if host is None:
+            return None
+        now, since = asyncio.get_running_loop().time(), math.inf
+        if self._pace.is_slow(host.answer_s):
+            since = now if host.slow_at is None else host.slow_at
+        if host.busy and self._pace.is_slow(now - host.unheard_since):
+            since = min(since, host.unheard_since)
+        return since if since < math.inf else None
 
     def withdraw(self, name: str) -> list[Item]:
         """Take back all that waits for a host."""

@@ -26,16 +26,23 @@ class Pace:
         self._least_s = SLOW_SHARE * deadline_s
         self._bins: dict[int, int] = {}
         self._count = 0
+        self._usual_s: float | None = math.inf  # None: to be reckoned
 
     def add(self, took_s: float) -> None:
         """An answer."""
         number = math.ceil(math.log(max(took_s, _LEAST_S), _STEP))
         self._bins[number] = self._bins.get(number, 0) + 1
         self._count += 1
+        self._usual_s = None
 
     @property
     def usual_s(self) -> float:
         """What half of the answers took at most, s, up to a quarter more; inf before the first."""
+        if self._usual_s is None:
+            self._usual_s = self._median_s()
+        return self._usual_s
+
+    def _median_s(self) -> float:
         seen = 0
         for number in sorted(self._bins):
             seen += self._bins[number]

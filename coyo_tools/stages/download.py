@@ -183,7 +183,10 @@ class _Line:
             self._end()
 
     async def _all_tasks(self, vigil: Vigil) -> None:
-        beside = [asyncio.create_task(self._tell()), asyncio.create_task(self._borrow())]
+        beside = [
+            asyncio.create_task(each)
+            for each in (self._tell(), self._borrow(), self._turns.look_out())
+        ]
         try:
             async with asyncio.TaskGroup() as self._group:
                 for _ in range(self._settings.connections):
@@ -249,17 +252,29 @@ class _Line:
             host, job = taken
             outages, started = self._turns.watch.outages, time.monotonic()
             answer = await self._fetch(job)
+            if answer is None:
+                self._turns.hear_no_more(host, job, outages)
+                continue
             took_s = time.monotonic() - started
             result = self._turns.hear(host, job, answer, outages, took_s)
             if result is not None:
                 await self._add(job.shard, job.row, result)
 
-    async def _fetch(self, job: Job) -> Fetched | Refused | Moved:
+    async def _fetch(self, job: Job) -> Fetched | Refused | Moved | None:
+        """None where it was cut short: its shard waits for it no longer."""
         from coyo_tools.pieces.fetch import Refused
 
+        under_way = job.shard.under_way
         try:
-            return await self._fetcher.fetch(job)
+            async with asyncio.timeout(None) as bound:
+                under_way[job.row] = bound
+                try:
+                    return await self._fetcher.fetch(job)
+                finally:
+                    del under_way[job.row]
         except Exception as error:  # noqa: BLE001  one url must not end a run of days
+            if bound.expired():
+                return None
             return Refused(Failure("internal", type(error).__name__))
 
     def _give_up(self, jobs: Sequence[Job], why: Failure) -> None:

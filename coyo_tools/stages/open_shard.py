@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from coyo_tools.machinery.storage import folder_at
 from coyo_tools.pieces import shards
 from coyo_tools.pieces.census_parts import CensusWriter
 from coyo_tools.pieces.rows import Outcome, Rows
-from coyo_tools.words.failures import FAILURES, SUCCESS
+from coyo_tools.words.failures import FAILURES, SUCCESS, Failure
 
 if TYPE_CHECKING:
     import asyncio
@@ -54,6 +55,15 @@ class LastTry:
         """The rows that waited, which then do no more."""
         rest, self.rest = self.rest, []
         return rest
+
+
+@dataclass(frozen=True)
+class Later:
+    """A row that is tried again when its timer ends. failure: of the try before."""
+
+    timer: asyncio.TimerHandle
+    job: Job
+    failure: Failure
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,9 +119,15 @@ class OpenShard:
         self.last_tries: dict[str, LastTry] = {}
         self.asked: dict[str, int] = {}  # how many rows without an outcome each host is asked for
         self._asked_of: dict[int, str] = {}
-        # While nothing but rows of slow hosts is left: when it will have waited for long enough.
+        self.under_way: dict[int, asyncio.Timeout] = {}  # rows, and what cuts them short
+        self.later: dict[int, Later] = {}
+        # See `stages.stragglers`. When the last of its hosts that are not slow was done; while it
+        # is held up, when that will have been for long enough. Then: hosts that were too slow for
+        # it, why their rows ended, and since when they had held it up.
+        self.others_at: float | None = None
         self.enough: asyncio.TimerHandle | None = None
-        self.given_up: set[str] = set()  # hosts that were too slow for it
+        self.given_up: dict[str, Failure] = {}
+        self.held_since = math.inf
         self._parked_rows = 0
         kept = _keep(self, out) if unit.again else set()
         self._sort_rows(kept)
@@ -141,13 +157,20 @@ class OpenShard:
             self._asked_of[row] = host
             self.asked[host] = self.asked.get(host, 0) + 1
 
-    def answered(self, row: int) -> None:
-        """What becomes of a row is known."""
+    def answered(self, row: int) -> str | None:
+        """What becomes of a row is known; gives its host where no other row of it is left."""
         host = self._asked_of.pop(row, None)
-        if host is not None:
-            self.asked[host] -= 1
-            if not self.asked[host]:
-                del self.asked[host]
+        if host is None:
+            return None
+        self.asked[host] -= 1
+        if self.asked[host]:
+            return None
+        del self.asked[host]
+        return host
+
+    def rows_of(self, host: str) -> list[int]:
+        """The rows without an outcome that a host is asked for."""
+        return [row for row, asked_of in self._asked_of.items() if asked_of == host]
 
     def park(self, host: str, job: Job) -> None:
         """Keep a row until its host is asked again."""

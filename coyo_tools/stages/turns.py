@@ -7,22 +7,23 @@ shard one deadline; one that has answered before is waited for, as long as an ou
 
 Rows of a host that asked to wait are taken out of the line until it may be asked again, or until
 their shard has waited long enough for nothing else. Nor does a shard wait longer than that for
-hosts that answer, but take much longer than others (`pieces.pace`); what is under way then has its
-own deadline.
+hosts that answer, but take much longer than others (`stages.stragglers`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from coyo_tools.pieces.fetch import Fetched, Moved, Refused
 from coyo_tools.pieces.host_limits import LAST_TRIES, OUTAGE_S, Heard, Limits
 from coyo_tools.pieces.hosts import HostQueue, host_of
 from coyo_tools.pieces.outage import Held, Watch, is_life, is_silence, is_spoilt
-from coyo_tools.stages.open_shard import Job, LastTry, OpenShard
+from coyo_tools.stages.open_shard import Job, LastTry, Later, OpenShard
+from coyo_tools.stages.stragglers import LOOK_S, Stragglers
 from coyo_tools.words.config import DownloadSettings
 from coyo_tools.words.failures import FAILURES, Failure
 
@@ -31,7 +32,6 @@ LONGEST_BACKOFF_S = 30.0
 _LOOK_S = 4.0  # at most, between two looks whether a host that was there has returned
 TRIES_WHEN_ASKED_TO_WAIT = 4  # to one of --retries, after 429 and 503
 _WAITING = 8  # rows a connection; where fewer are lined up, the next shard is begun
-_FEW_HOSTS = 64  # where rows of more are left of a shard, it is not looked whether all are slow
 _AT_ONCE = frozenset(("connect", "dns"))
 _SILENT = _AT_ONCE | {"timeout", "tls"}
 # Where nothing was sent, or what happened says nothing of the host.
@@ -61,6 +61,9 @@ class Turns:
         self.take, self.close = self._queue.take, self._queue.close
         self.wants_more = self._queue.wants_more
         self.watch: Watch[Job] = Watch()
+        self._stragglers = Stragglers(
+            self._queue, settings.timeout_s, self.try_a_last_time, self._wait_no_longer
+        )
         self._pausing: set[str] = set()  # hosts that a timer waits for
         self._random = random.Random()  # noqa: S311  jitter only, never part of a result
 
@@ -69,7 +72,7 @@ class Turns:
         host = host_of(job.url)
         job.shard.ask(host, job.row)
         if host in job.shard.given_up:
-            self._give_up([job], _too_slow())
+            self._drop(host, job, job.shard.given_up[host])
             return
         if job.last or not self._queue.alone(host):
             self._queue.put(host, job)
@@ -123,7 +126,8 @@ class Turns:
         since anybody last answered."""
         self._queue.pause()
         for shard in self._shards:
-            self._wait_no_more(shard)
+            self._stragglers.let_go(shard)
+            shard.given_up.clear()
         for host in self._queue.forgive(self.watch.lived_at):
             self._bring_back(host)
         for held in self.watch.take_back():
@@ -140,6 +144,8 @@ class Turns:
         """The network is back."""
         for shard in self._shards:
             shard.waits.clear()  # the time that went by was no host's
+            if shard.others_at is not None:
+                shard.others_at = asyncio.get_running_loop().time()
         self._queue.go_on()
 
     def _ask_anew(self, host: str, job: Job) -> None:
@@ -155,47 +161,75 @@ class Turns:
         return self._settings.network_wait_s > 0 and is_silence(failure)
 
     def answered(self, shard: OpenShard, row: int) -> None:
-        """What becomes of a row is known. Where all rows that are left have slow hosts, the shard
-        waits for them no longer than one answer may take."""
-        shard.answered(row)
+        """What becomes of a row is known."""
+        host = shard.answered(row)
+        if host is not None:
+            self._stragglers.is_done_with(shard, host)
         if not shard.asked:
-            self._wait_no_more(shard)
-        elif shard.enough is None and self._slow_hosts(shard):
-            loop = asyncio.get_running_loop()
-            shard.enough = loop.call_later(self._settings.timeout_s, self._has_waited, shard)
+            self._stragglers.let_go(shard)
 
-    def _wait_no_more(self, shard: OpenShard) -> None:
-        if shard.enough is not None:
-            shard.enough.cancel()
-            shard.enough = None
+    async def look_out(self) -> None:
+        """See again and again which shards are held up by slow hosts; runs for ever."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            if self.watch.gone_since is None:
+                for shard in list(self._shards):
+                    self._stragglers.look(shard)
 
-    def _slow_hosts(self, shard: OpenShard) -> list[str]:
-        """Those that it waits for, where nothing else is left of it but hosts that are to be left
-        alone or asked a last time, which have bounds of their own."""
-        if len(shard.asked) > _FEW_HOSTS:
-            return []
-        hosts = [h for h in shard.asked if h not in shard.parked and h not in shard.last_tries]
-        return hosts if all(map(self._queue.is_slow, hosts)) else []
+    def hear_no_more(self, host: str, job: Job, outages: int) -> None:
+        """As `hear`, of a row that was under way when its shard would wait no longer."""
+        if outages != self.watch.outages:
+            self._ask_anew(host, job)
+            return
+        self._queue.release(host, Heard(reached=False, telling=False))
+        self._drop(host, job, job.shard.given_up.get(host, _too_slow()))
 
-    def _has_waited(self, shard: OpenShard) -> None:
-        """Give up a shard's rows that are still in line; those under way have their deadline."""
-        shard.enough = None
-        for host in self._slow_hosts(shard):
-            shard.given_up.add(host)
+    def _wait_no_longer(self, shard: OpenShard, since: float, hosts: Iterable[str]) -> None:
+        """End all rows of these hosts, that have held a shard up since then."""
+        now = asyncio.get_running_loop().time()
+        shard.held_since = since
+        for host in hosts:
+            why = shard.given_up[host] = self._queue.aside(host) or _too_slow()
             for job in self._queue.withdraw(host):
                 if job.shard is shard:
-                    self._give_up([job], _too_slow())
+                    self._drop(host, job, why)
                 else:
                     self._queue.put(host, job)
+            for row in shard.rows_of(host):
+                if row in shard.under_way:
+                    shard.under_way[row].reschedule(now)
+                elif row in shard.later:
+                    later = shard.later.pop(row)
+                    later.timer.cancel()
+                    self._drop(host, later.job, later.failure)
+
+    def _drop(self, host: str, job: Job, why: Failure) -> None:
+        """End a row whose shard waits for it no longer."""
+        if job.last:
+            self._end_last_try(host, job.shard, Refused(why))
+        self._end([job], why)
+
+    def _end(self, jobs: Sequence[Job], why: Failure) -> None:
+        """Rows have failed; that may be the network's doing, where no host that held their shard
+        up had anything answered meanwhile."""
+        held_since = jobs[0].shard.held_since
+        if self._may_be_the_network(why) and self.watch.lived_at < held_since:
+            now = asyncio.get_running_loop().time()
+            for job in jobs:
+                self.watch.hold(now, why, job)
+        else:
+            self._give_up(jobs, why)
 
     def try_a_last_time(self, shard: OpenShard) -> None:
-        """Where nothing else is left of a shard: ask the hosts that were put aside, and give up
-        those that want to be left alone for too long."""
-        if not shard.only_parked_are_left:
+        """Where nothing else is left of a shard, or slow hosts alone: ask the hosts that were put
+        aside, and give up those that want to be left alone for too long."""
+        if not shard.only_parked_are_left and shard.enough is None:
             return
         for host in list(shard.parked):
             if (why := self._queue.alone(host)) and self._asks_too_much(shard, host):
                 self._give_up(shard.unpark(host), why)
+            elif host in shard.last_tries:
+                shard.last_tries[host].rest += shard.unpark(host)
             elif self._queue.aside(host):
                 jobs = _each_scheme_first(shard.unpark(host))
                 shard.last_tries[host] = LastTry(len(jobs[:LAST_TRIES]), jobs[LAST_TRIES:])
@@ -263,8 +297,20 @@ class Turns:
         if answer.retry_after_s is not None or is_aside:
             self.line_up(later)
         else:
-            asyncio.get_running_loop().call_later(wait_s, self.line_up, later)
+            self._later(later, wait_s, answer.failure, self.line_up)
         return True
+
+    def _later(
+        self, job: Job, wait_s: float, failure: Failure, line_up: Callable[[Job], None]
+    ) -> None:
+        """Line a row up after a while. failure: of its last try."""
+
+        def now() -> None:
+            del job.shard.later[job.row]
+            line_up(job)
+
+        timer = asyncio.get_running_loop().call_later(wait_s, now)
+        job.shard.later[job.row] = Later(timer, job, failure)
 
     def _last_try_again(self, host: str, job: Job, answer: Refused) -> bool:
         """A last try that failed at once is made as often as that of any row: an outage is
@@ -275,7 +321,7 @@ class Turns:
             return False
         found = self._next_try(host, job, answer)
         if found is not None:
-            asyncio.get_running_loop().call_later(found[1], self._queue.put, host, found[0])
+            self._later(*found, answer.failure, partial(self._queue.put, host))
         return found is not None
 
     def _next_try(self, host: str, job: Job, answer: Refused) -> tuple[Job, float] | None:
@@ -301,12 +347,7 @@ class Turns:
         """With the last of its tries a host that stays away takes its other rows along."""
         rest = self._last_of(host, shard)
         if rest and isinstance(answer, Refused):
-            if self._may_be_the_network(answer.failure):
-                now = asyncio.get_running_loop().time()
-                for job in rest:
-                    self.watch.hold(now, answer.failure, job)
-            else:
-                self._give_up(rest, answer.failure)
+            self._end(rest, answer.failure)
 
     def _last_of(self, host: str, shard: OpenShard) -> list[Job]:
         """One of a host's last tries has ended: with the last of them, the shard's other rows."""
@@ -348,4 +389,6 @@ def heard(answer: Fetched | Refused | Moved, took_s: float | None = None) -> Hea
 
 
 def _too_slow() -> Failure:
-    return Failure("timeout", "its host is much slower than others, and the last of its shard")
+    return Failure(
+        "timeout", "its host is much slower than others, and its shard has no others left"
+    )

@@ -43,8 +43,13 @@ class ThreadedServer:
         self.base_url = f"http://127.0.0.1:{port}"
         self._ready.set()
         await self._stop.wait()
-        await runner.cleanup()
-        late = asyncio.all_tasks() - {asyncio.current_task()}  # answers that nobody waits for
-        for task in late:
-            task.cancel()
-        await asyncio.gather(*late, return_exceptions=True)
+        await end(runner)
+
+
+async def end(runner: web.AppRunner) -> None:
+    """Stop serving."""
+    await runner.cleanup()
+    late = asyncio.all_tasks() - {asyncio.current_task()}  # answers that nobody waits for
+    for task in late:
+        task.cancel()
+    await asyncio.gather(*late, return_exceptions=True)

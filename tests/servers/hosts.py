@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from tests.servers.base import ThreadedServer
+from tests.servers.base import ThreadedServer, end
 
 Answer = Callable[[web.Request], Awaitable[web.Response]]
 
@@ -53,7 +53,7 @@ class ManyHosts(ThreadedServer):
         self.base_url = f"http://127.0.0.1:{self.port}"
         self._ready.set()
         await self._stop.wait()
-        await runner.cleanup()
+        await end(runner)
 
     def url(self, host: str, path: object) -> str:
         """The url of a path on an address."""

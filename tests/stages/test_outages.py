@@ -133,3 +133,22 @@ def test_hosts_that_never_answered_are_not_waited_for(tmp_path, monkeypatch):
         stats = made(tmp_path, urls_of(server), listening)
     assert stats["errors"] == {"connect": ROWS}
     assert listening.network == []
+
+
+def test_an_outage_ends_no_row_of_the_hosts_that_hold_a_shard_up(tmp_path, monkeypatch):
+    """It begins when silent hosts alone are left, whose rows would be given up before it is
+    known; when it is over these hosts answer."""
+    listening = Listening(FakeCable(monkeypatch), ROWS, 5)
+
+    async def silent_at_first(request: web.Request) -> web.Response:
+        if len(server.times[request.url.host]) == 1:
+            await asyncio.sleep(60)
+        return await shortly(request)
+
+    silent = [f"127.0.0.{9 + n}" for n in range(3)]
+    with ManyHosts(shortly, dict.fromkeys(silent, silent_at_first)) as server:
+        urls = [server.url(silent[n % 3], n) for n in range(9)]
+        urls += [server.url(f"127.0.0.{2 + n % 6}", n) for n in range(ROWS)]
+        stats = made(tmp_path, urls, listening, timeout_s=2.0, connections=9, per_host=1)
+    assert stats["successes"] == len(urls), stats["errors"]
+    assert listening.network == [True, False]

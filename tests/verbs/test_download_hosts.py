@@ -79,40 +79,6 @@ def test_a_slow_host_keeps_nobody_else_waiting(tmp_path):
         assert max(map(max, server.times.values())) < slow[8]  # done before its second wave
 
 
-async def in_half_a_second(request: web.Request) -> web.Response:
-    await asyncio.sleep(0.5)
-    return await usual(request)
-
-
-def test_a_slow_host_holds_its_shard_up_no_longer_than_the_deadline(tmp_path):
-    """Its rows alone take 30 s over one connection; what is left then is for --retry-failed."""
-    with ManyHosts(usual, {"127.0.0.9": in_half_a_second}) as server:
-        urls = [server.url("127.0.0.9", n) for n in range(60)]
-        urls += [server.url(f"127.0.0.{2 + n % 5}", n) for n in range(100)]
-        write_parts(tmp_path / "in", coyo_table(urls), 1)
-        chosen = settings(connections=16, per_host=1, samples_per_shard=200, timeout_s=3)
-        started = time.monotonic()
-        result = download(tmp_path / "in", tmp_path / "out", chosen)
-        assert time.monotonic() - started < 15
-        assert 100 < result.successes < 130
-        assert result.by_error == {"timeout": 160 - result.successes}
-        table = pq.read_table(tmp_path / "out" / "00000.parquet")
-        assert "much slower" in table.column("error_message").to_pylist()[59]
-        assert errors_of(tmp_path / "out")[60:] == [None] * 100
-        assert len(server.times["127.0.0.9"]) == result.successes - 100  # no other was asked for
-        again = download(tmp_path / "in", tmp_path / "out", chosen, retry_failed=True)
-        assert again.successes == 160  # of that host alone: it is what is usual
-
-
-def test_a_slow_mirror_is_read_to_its_end(tmp_path):
-    """What takes long for most rows is no host's slowness, nor is it where another is faster."""
-    with ManyHosts(usual, {"127.0.0.9": in_half_a_second}) as server:
-        urls = [server.url("127.0.0.9", n) for n in range(24)] + [server.url("127.0.0.2", 1)] * 2
-        write_parts(tmp_path / "in", coyo_table(urls), 1)
-        chosen = settings(connections=4, per_host=2, samples_per_shard=200, timeout_s=2)
-        assert download(tmp_path / "in", tmp_path / "out", chosen).successes == 26
-
-
 def test_a_host_that_says_429_is_left_alone_as_long_as_it_asks(tmp_path):
     told = []
 
