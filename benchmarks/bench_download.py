@@ -221,6 +221,11 @@ def nginx(root: Path) -> Iterator[dict[str, str]]:
         process.wait(10)
 
 
+def out_of(root: Path, tool: str, subset: Path) -> Path:
+    """What a tool makes of a subset."""
+    return root / f"out-{tool}-{subset.name}"
+
+
 def commands(root: Path, subset: Path, processes: int, per_shard: int) -> dict[str, list[str]]:
     """The two command lines for one subset."""
     binaries = Path(sys.executable).parent
@@ -229,14 +234,16 @@ def commands(root: Path, subset: Path, processes: int, per_shard: int) -> dict[s
     saved = saved.replace('"width","height",', "")
     return {
         "coyo download": [
-            str(binaries / "coyo"), "download", str(subset), "-o", str(root / "out-coyo"),
+            str(binaries / "coyo"), "download", str(subset),
+            "-o", str(out_of(root, "coyo", subset)),
             "--image-size", "384", "--keep-original-bytes", "--allow-private-addresses",
             "--processes", str(processes), "--samples-per-shard", str(per_shard),
         ],
         "img2dataset": [
             str(binaries / "img2dataset"), f"--url_list={subset}", "--input_format=parquet",
             "--url_col=url", "--caption_col=text", "--output_format=webdataset",
-            f"--output_folder={root / 'out-img2dataset'}", f"--processes_count={processes}",
+            f"--output_folder={out_of(root, 'img2dataset', subset)}",
+            f"--processes_count={processes}",
             "--thread_count=64", "--image_size=384", "--resize_mode=keep_ratio",
             "--resize_only_if_bigger=True", "--skip_reencode=True", "--encode_quality=95",
             f"--number_sample_per_shard={per_shard}", f"--save_additional_columns={saved}",
@@ -262,13 +269,14 @@ def measure(root: Path, subsets: dict[str, Path], arguments: argparse.Namespace)
     }
 
     def clean(name: str) -> None:
-        shutil.rmtree(root / f"out-{name.split()[0].rstrip(',')}", ignore_errors=True)
+        tool, size = name.split(", ")
+        shutil.rmtree(out_of(root, tool.split()[0], subsets[size]), ignore_errors=True)
 
     env = environment(root)
     found = harness.compare(todo, arguments.runs, warmup=1, env=env, cwd=root, before=clean)
     whole = {n.removesuffix(", all"): f for n, f in found.items() if n.endswith(", all")}
     four = {n.removesuffix(", four"): f for n, f in found.items() if n.endswith(", four")}
-    pictures = {name: successes(root / f"out-{name.split()[0]}") for name in whole}
+    pictures = {name: successes(out_of(root, name.split()[0], subsets["all"])) for name in whole}
     return table(whole, four, pictures)
 
 
@@ -353,7 +361,7 @@ class Idle(NamedTuple):
 
 def tail(root: Path, subset: Path, arguments: argparse.Namespace) -> Idle:
     """The shares of one run."""
-    out = root / "out-coyo"
+    out = out_of(root, "coyo", subset)
     shutil.rmtree(out, ignore_errors=True)
     command = commands(root, subset, arguments.processes, shard_size(arguments))["coyo download"]
     samples = watched(command, environment(root))

@@ -336,7 +336,7 @@ def success_ids(folder: Folder, number: int) -> np.ndarray[Any, Any]:
 
     fs, path = filesystem(folder.url_of(parquet_name(number)))
     with fs.open(path, "rb") as handle:
-        table = pq.read_table(handle, columns=["id", "status"])
+        table = pq.ParquetFile(handle).read(["id", "status"])
     good = np.asarray(table.column("status").to_pylist(), object) == SUCCESS
     ids: np.ndarray[Any, Any] = np.asarray(table.column("id").to_numpy()[good], np.int64)
     return ids

@@ -94,7 +94,8 @@ class Img2dataset:
         run_child(arguments(self.settings, str(rows), str(out), self.processes), folder / "log")
         found = {}
         for path in out.glob("*.parquet"):
-            numbers = pq.read_table(path, columns=[SHARD]).column(0)
+            with pq.ParquetFile(path) as file:
+                numbers = file.read([SHARD]).column(0)
             if len(numbers):
                 found[int(numbers[0].as_py())] = path
         return found

@@ -13,6 +13,7 @@ hosts that answer, but take much longer than others (`stages.stragglers`).
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -204,16 +205,15 @@ class Turns:
                     self._drop(host, later.job, later.failure)
 
     def _drop(self, host: str, job: Job, why: Failure) -> None:
-        """End a row whose shard waits for it no longer."""
-        if job.last:
-            self._end_last_try(host, job.shard, Refused(why))
-        self._end([job], why)
+        """End a row whose shard waits for it no longer; with the last of a host's last tries, its
+        other rows."""
+        rest = self._last_of(host, job.shard) if job.last else []
+        self._end([job, *rest], why, job.shard.held_since)
 
-    def _end(self, jobs: Sequence[Job], why: Failure) -> None:
-        """Rows have failed; that may be the network's doing, where no host that held their shard
-        up had anything answered meanwhile."""
-        held_since = jobs[0].shard.held_since
-        if self._may_be_the_network(why) and self.watch.lived_at < held_since:
+    def _end(self, jobs: Sequence[Job], why: Failure, since: float = math.inf) -> None:
+        """Rows have failed; that may be the network's doing, where nobody has answered since
+        then."""
+        if self._may_be_the_network(why) and self.watch.lived_at < since:
             now = asyncio.get_running_loop().time()
             for job in jobs:
                 self.watch.hold(now, why, job)
@@ -389,6 +389,4 @@ def heard(answer: Fetched | Refused | Moved, took_s: float | None = None) -> Hea
 
 
 def _too_slow() -> Failure:
-    return Failure(
-        "timeout", "its host is much slower than others, and its shard has no others left"
-    )
+    return Failure("timeout", "its host is much slower than others, and the last of its shard")

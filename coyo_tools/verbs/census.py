@@ -262,7 +262,7 @@ def _answers(folder: Folder, numbers: Sequence[int]) -> pa.Table:
     for number in numbers:
         fs, path = filesystem(folder.url_of(shards.parquet_name(number)))
         with fs.open(path, "rb") as handle:
-            tables.append(pq.read_table(handle))
+            tables.append(pq.ParquetFile(handle).read())
     return pa.concat_tables(tables)
 
 

@@ -61,7 +61,7 @@ class Keeping:
         ids = Spill(scratch)
         for name in tables:
             data = io.BytesIO(self.run.folder.read_bytes(name))
-            ids.add(pq.read_table(data, columns=["id"]).column("id").drop_null().to_numpy())
+            ids.add(pq.ParquetFile(data).read(["id"]).column("id").drop_null().to_numpy())
         return ids.runs()
 
 
