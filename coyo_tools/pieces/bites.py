@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING
 
 from coyo_tools.machinery.storage import first_line, is_remote, local_path
 from coyo_tools.pieces.binding import target_type
-from coyo_tools.pieces.held import Remote, spans_of
+from coyo_tools.pieces.held import Remote
 from coyo_tools.pieces.parts import MAGIC, OpenPart, does_not_fit
 from coyo_tools.pieces.shares import in_shares
+from coyo_tools.pieces.spans import spans_of
 from coyo_tools.words.errors import CorruptFile, RuleError, SchemaError, SourceError
 
 if TYPE_CHECKING:

@@ -18,29 +18,17 @@ from bisect import bisect_right
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import BinaryIO
 
 from coyo_tools.machinery.ranges import copy_ranges
 from coyo_tools.machinery.storage import storage_errors
 from coyo_tools.pieces.parts import MAGIC, OpenPart
-
-if TYPE_CHECKING:
-    import pyarrow.parquet as pq
+from coyo_tools.pieces.spans import Column, Span, joined, spans_of
 
 FOLDER = ".coyo-fetched"  # in an output folder, until the run is done
 _COPY = 1 << 20
 
 _NOTED_EVERY = 1 << 25  # bytes of whole columns after which the journal is brought up to date
-
-Column = tuple[int, str]  # row group, the file's name of it
-
-
-class Span(NamedTuple):
-    """Bytes from start to end of the file, one leaf of the column."""
-
-    start: int
-    end: int
-    column: Column
 
 
 @dataclass
@@ -66,7 +54,7 @@ class Laid:
         with self.path.open("r+b") as file:
             arriving = _Arriving(self, file, spans)
             place, size = part.part.place, part.part.bytes
-            copy_ranges(place, _joined(spans), part.traffic, arriving, size)
+            copy_ranges(place, joined(spans), part.traffic, arriving, size)
             arriving.note()
 
     def copy(self, other: Laid, part: OpenPart, columns: Collection[Column]) -> None:
@@ -74,7 +62,7 @@ class Laid:
         spans = spans_of(part.metadata, columns)
         with other.path.open("rb") as source, self.path.open("r+b") as file:
             arriving = _Arriving(self, file, spans)
-            for start, end in _joined(spans):
+            for start, end in joined(spans):
                 source.seek(start)
                 for at in range(start, end, _COPY):
                     arriving(at, source.read(min(_COPY, end - at)))
@@ -214,33 +202,3 @@ class Remote:
                 wanted = held.wanted(self._part, missing)
                 held.file(self._part).copy(laid, self._part, wanted)
         return laid.path
-
-
-def spans_of(metadata: pq.FileMetaData, columns: Collection[Column]) -> list[Span]:
-    """Where these columns' bytes lie, in order."""
-    return sorted(_spans(metadata, columns))
-
-
-def _joined(spans: Sequence[Span]) -> list[tuple[int, int]]:
-    """(start, end), neighbours as one."""
-    joined: list[tuple[int, int]] = []
-    for span in spans:
-        if joined and span.start <= joined[-1][1]:
-            joined[-1] = (joined[-1][0], max(span.end, joined[-1][1]))
-        else:
-            joined.append((span.start, span.end))
-    return joined
-
-
-def _spans(metadata: pq.FileMetaData, columns: Collection[Column]) -> Iterator[Span]:
-    for index in sorted({group for group, _ in columns}):
-        own = {name for group, name in columns if group == index}
-        group = metadata.row_group(index)
-        for number in range(group.num_columns):
-            chunk = group.column(number)
-            path = chunk.path_in_schema
-            name = next((n for n in own if path == n or path.startswith(f"{n}.")), None)
-            if name is not None:
-                offsets = [chunk.data_page_offset, chunk.dictionary_page_offset or 0]
-                start = min(offset for offset in offsets if offset > 0)
-                yield Span(start, start + chunk.total_compressed_size, (index, name))

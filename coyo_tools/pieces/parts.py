@@ -17,6 +17,7 @@ from coyo_tools.machinery.traffic import Traffic
 from coyo_tools.machinery.web import Place
 from coyo_tools.pieces import hub
 from coyo_tools.pieces.binding import Binding, bind, target_type
+from coyo_tools.pieces.spans import joined, spans_of
 from coyo_tools.words.errors import (
     CorruptFile,
     LfsPointer,
@@ -106,27 +107,27 @@ class OpenPart:
         )
 
     @cached_property
-    def file(self) -> pq.ParquetFile:
+    def file(self) -> pq.ParquetFile:  # noqa: TID251  `read` shows no thread a Python file
         """The file, opened on first use. Raises SourceError."""
+        import pyarrow as pa
         import pyarrow.parquet as pq
 
         with _read_errors(self.part.url):
-            return pq.ParquetFile(
-                self._opened(),
+            return pq.ParquetFile(  # noqa: TID251
+                self._remote or pa.OSFile(str(local_path(self.part.url)), "rb"),  # without the GIL
                 metadata=self.metadata,
-                pre_buffer=is_remote(self.part.url),
+                pre_buffer=False,
             )
 
-    def _opened(self) -> Any:
-        import pyarrow as pa
-
-        if is_remote(self.part.url):
-            return RangeFile(self.part.place, self.part.bytes, self.traffic)
-        return pa.OSFile(str(local_path(self.part.url)), "rb")  # read without the GIL
+    @cached_property
+    def _remote(self) -> RangeFile | None:
+        here = not is_remote(self.part.url)
+        return None if here else RangeFile(self.part.place, self.part.bytes, self.traffic)
 
     def close(self) -> None:
         """Let go of the file; reading opens it again."""
         file = self.__dict__.pop("file", None)
+        self.__dict__.pop("_remote", None)
         if file is not None:
             file.close(force=True)
 
@@ -154,7 +155,12 @@ class OpenPart:
         """These columns of one row group, in this order. Raises SchemaError, CorruptFile."""
         own = self.binding.in_file(columns, self.part.url)
         try:
-            raw = self.file.read_row_group(row_group, columns=own)
+            if (remote := self._remote) is None:
+                raw = self.file.read_row_group(row_group, columns=own)
+            else:
+                spans = spans_of(self.metadata, [(row_group, name) for name in own])
+                with remote.holding(joined(spans)):
+                    raw = self.file.read_row_group(row_group, columns=own, use_threads=False)
         except (OSError, ValueError) as error:
             raise CorruptFile(
                 f"row group {row_group} cannot be read: {first_line(error)}",

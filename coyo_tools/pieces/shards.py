@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from coyo_tools.machinery.parquet import read_table
 from coyo_tools.machinery.storage import Folder, filesystem, storage_errors
 from coyo_tools.pieces.rows import Outcome, Rows, key_of
 from coyo_tools.words.errors import CorruptFile
@@ -316,14 +317,12 @@ class Shard:
 def open_shard(folder: Folder, number: int) -> Shard:
     """Read a finished shard's table and index. Raises CorruptFile."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     where = folder.url_of(parquet_name(number))
     fs, path = filesystem(where)
     try:
         with fs.open(path, "rb") as handle:
-            file = pq.ParquetFile(handle)
-            table, metadata = file.read(), file.metadata.metadata
+            table, metadata = read_table(handle)
         return Shard(folder.url, number, table, _unpack_index(metadata[INDEX_KEY]))
     except (pa.ArrowInvalid, KeyError, zlib.error, OSError) as error:
         raise CorruptFile("is no shard of this tool", where=where) from error
@@ -332,11 +331,10 @@ def open_shard(folder: Folder, number: int) -> Shard:
 def success_ids(folder: Folder, number: int) -> np.ndarray[Any, Any]:
     """Ids of a finished shard's successes, int64 (n,), in row order."""
     import numpy as np
-    import pyarrow.parquet as pq
 
     fs, path = filesystem(folder.url_of(parquet_name(number)))
     with fs.open(path, "rb") as handle:
-        table = pq.ParquetFile(handle).read(["id", "status"])
+        table, _ = read_table(handle, ["id", "status"])
     good = np.asarray(table.column("status").to_pylist(), object) == SUCCESS
     ids: np.ndarray[Any, Any] = np.asarray(table.column("id").to_numpy()[good], np.int64)
     return ids

@@ -94,7 +94,7 @@ class Img2dataset:
         run_child(arguments(self.settings, str(rows), str(out), self.processes), folder / "log")
         found = {}
         for path in out.glob("*.parquet"):
-            with pq.ParquetFile(path) as file:
+            with pq.ParquetFile(path) as file:  # noqa: TID251  of a path
                 numbers = file.read([SHARD]).column(0)
             if len(numbers):
                 found[int(numbers[0].as_py())] = path
@@ -132,7 +132,7 @@ class Img2dataset:
 
         left = dict.fromkeys(shard.fetch)
         if path is not None:
-            with pq.ParquetFile(path) as file:
+            with pq.ParquetFile(path) as file:  # noqa: TID251  of a path
                 for piece in file.iter_batches(100):
                     for row in piece.to_pylist():
                         del left[row[ROW]]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from coyo_tools.machinery import engine
 from coyo_tools.machinery.manifest import begin, digest_of_ids
+from coyo_tools.machinery.parquet import read_table
 from coyo_tools.machinery.storage import Folder, filesystem, folder_at
 from coyo_tools.pieces import census_figures, expected, rows, sampling, shards
 from coyo_tools.pieces import source as sources
@@ -256,13 +257,12 @@ def _result(
 def _answers(folder: Folder, numbers: Sequence[int]) -> pa.Table:
     """Every part's rows, in order."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     tables = []
     for number in numbers:
         fs, path = filesystem(folder.url_of(shards.parquet_name(number)))
         with fs.open(path, "rb") as handle:
-            tables.append(pq.ParquetFile(handle).read())
+            tables.append(read_table(handle)[0])
     return pa.concat_tables(tables)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from coyo_tools.machinery.parquet import read_table
 from coyo_tools.machinery.sorted_runs import Spill, merged
 from coyo_tools.machinery.storage import Folder, filesystem
 from coyo_tools.pieces import placeholders, shards
@@ -62,13 +63,11 @@ def _ranked(counts: Counter[str]) -> list[tuple[str, int]]:
 def _tables(folder: Folder, numbers: Sequence[int]) -> Iterator[pa.Table]:
     """Each shard's columns in question; a column that the metadata lacks is null."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     for number in numbers:
         fs, path = filesystem(folder.url_of(shards.parquet_name(number)))
         with fs.open(path, "rb") as handle:
-            file = pq.ParquetFile(handle)
-            table = file.read([n for n in COLUMNS if n in file.schema_arrow.names])
+            table, _ = read_table(handle, COLUMNS)
         if "image_phash" not in table.column_names:
             table = table.append_column("image_phash", pa.nulls(table.num_rows, pa.string()))
         yield table

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from coyo_tools.machinery.manifest import Run, begin, digest_of_ids
+from coyo_tools.machinery.parquet import read_table
 from coyo_tools.machinery.sorted_runs import Spill
 from coyo_tools.machinery.storage import folder_at
 from coyo_tools.pieces.scores.base import Score
@@ -56,12 +57,11 @@ class Keeping:
         """The ids of these tables, on the disk: those of a full data set fill the memory."""
         import io
 
-        import pyarrow.parquet as pq
-
         ids = Spill(scratch)
         for name in tables:
             data = io.BytesIO(self.run.folder.read_bytes(name))
-            ids.add(pq.ParquetFile(data).read(["id"]).column("id").drop_null().to_numpy())
+            table, _ = read_table(data, ["id"])
+            ids.add(table.column("id").drop_null().to_numpy())
         return ids.runs()
 
 

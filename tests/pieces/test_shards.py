@@ -3,8 +3,6 @@ from __future__ import annotations
 import io
 import json
 import random
-import subprocess
-import sys
 import tarfile
 import threading
 
@@ -246,18 +244,3 @@ def test_the_index_survives_large_offsets():
     assert edges.tolist() == [*starts, 11 * 2**30]
     assert shards._unpack_index(shards._pack_index([], 0)).tolist() == [0]
     assert edges.dtype == np.int64
-
-
-def test_a_process_that_has_read_a_table_ends_in_peace(tmp_path):
-    """Threads of Arrow that let go of a Python file after the interpreter's end abort the process:
-    of reads by `pq.read_table` one in ten did."""
-    write(folder_at(str(tmp_path)), 0, 2000)
-    code = """if True:
-        import sys
-        from coyo_tools.machinery.storage import folder_at
-        from coyo_tools.pieces import shards
-        for _ in range(8):
-            shards.success_ids(folder_at(sys.argv[1]), 0)
-    """
-    for _ in range(15):
-        subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
