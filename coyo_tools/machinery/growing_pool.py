@@ -2,17 +2,47 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from functools import partial
-from typing import ParamSpec, TypeVar
+from typing import Generic, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
-_Task = tuple["Future[T]", Callable[[], T]]
+_Task = tuple["Future[T] | _Awaited[T]", Callable[[], T]]
+
+
+class _Awaited(Generic[T]):
+    """What a loop waits for, told from a thread. As a `Future`, but for half of its cost: nobody
+    else may wait for it."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.future: asyncio.Future[T] = self._loop.create_future()
+
+    def set_running_or_notify_cancel(self) -> bool:
+        return not self.future.cancelled()
+
+    def set_result(self, result: T) -> None:
+        self._tell(self.future.set_result, result)
+
+    def set_exception(self, error: BaseException) -> None:
+        self._tell(self.future.set_exception, error)
+
+    def cancel(self) -> None:
+        self._tell(self.future.cancel)
+
+    def _tell(self, tell: Callable[..., object], *what: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self._loop.call_soon_threadsafe(self._unless_done, tell, *what)
+
+    def _unless_done(self, tell: Callable[..., object], *what: object) -> None:
+        if not self.future.done():
+            tell(*what)
 
 
 class GrowingPool(Executor):
@@ -40,6 +70,14 @@ class GrowingPool(Executor):
         self._tasks.put((future, partial(fn, *args, **kwargs)))  # type: ignore[arg-type]
         return future
 
+    async def run(self, call: Callable[[], T]) -> T:
+        """What a call gives, or raises, in one of the threads. Raises RuntimeError as `submit`."""
+        if self._ended:
+            raise RuntimeError("the pool has been shut down")
+        awaited = _Awaited[T]()
+        self._tasks.put((awaited, call))  # type: ignore[arg-type]
+        return await awaited.future
+
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End the threads, when all tasks are done or, with cancel_futures, those under way."""
         self._ended = True
@@ -60,7 +98,7 @@ class GrowingPool(Executor):
             del task  # nothing of it is kept while the thread waits
 
 
-def _run(future: Future[object], call: Callable[[], object]) -> None:
+def _run(future: Future[object] | _Awaited[object], call: Callable[[], object]) -> None:
     if not future.set_running_or_notify_cancel():
         return
     try:

@@ -12,11 +12,13 @@ import email.utils
 import time
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from types import SimpleNamespace
-from typing import Self
+from typing import Any, Self
+from weakref import WeakSet
 
 import aiohttp
+from aiohttp.connector import Connection
 from yarl import URL
 
 from coyo_tools.pieces import addresses, robots
@@ -123,7 +125,7 @@ class Fetcher:
 
     def _new_session(self) -> aiohttp.ClientSession:
         guarded = not self.settings.allow_private_addresses
-        connector = aiohttp.TCPConnector(
+        connector = _Connector(
             limit=self.settings.connections,
             limit_per_host=self.settings.per_host,
             use_dns_cache=False,  # the resolver has one, by the records' own times
@@ -131,12 +133,8 @@ class Fetcher:
             resolver=self._resolver,
             socket_factory=addresses.guarded_socket if guarded else None,
         )
-        tracing = aiohttp.TraceConfig()
-        tracing.on_connection_create_start.append(_on_new_connection)
-        tracing.on_connection_reuseconn.append(_on_old_connection)
         return aiohttp.ClientSession(
             connector=connector,
-            trace_configs=[tracing],
             auto_decompress=False,  # done here, with a limit
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={
@@ -245,19 +243,16 @@ class Fetcher:
         one is tried at once, until one is new (RFC 9112, 9.3.1). aiohttp does so once only.
         """
         for _ in range(self.settings.per_host):
-            connection = _Connection()
+            _is_kept.set(False)
             try:
-                return await self._ask(target, connection, trail)
+                return await self._ask(target, trail)
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
-                if not connection.is_old:
+                if not _is_kept.get():
                     raise
-        return await self._ask(target, _Connection(), trail)
+        return await self._ask(target, trail)
 
-    async def _ask(
-        self, target: URL, connection: _Connection, trail: _Trail
-    ) -> Fetched | Refused | URL:
-        request = self._session.get(target, allow_redirects=False, trace_request_ctx=connection)
-        async with request as answer:
+    async def _ask(self, target: URL, trail: _Trail) -> Fetched | Refused | URL:
+        async with self._session.get(target, allow_redirects=False) as answer:
             trail.reached = True
             if answer.status in _REDIRECTS:
                 await _drain(answer)
@@ -325,19 +320,27 @@ class _Trail:
     to_robots_txt: bool = False
 
 
-@dataclass
-class _Connection:
-    """Whether a request goes over a connection that has served another before."""
-
-    is_old: bool = False
+# Whether the request of this task goes over a connection that has served another before.
+_is_kept: ContextVar[bool] = ContextVar("_is_kept", default=False)
 
 
-async def _on_new_connection(_: object, context: SimpleNamespace, __: object) -> None:
-    context.trace_request_ctx.is_old = False
+class _Connector(aiohttp.TCPConnector):
+    """One that tells of kept connections. (aiohttp's tracing does too, for a twentieth of the
+    loop's time: it makes an object for each step of a request.)"""
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._served: WeakSet[Any] = WeakSet()
 
-async def _on_old_connection(_: object, context: SimpleNamespace, __: object) -> None:
-    context.trace_request_ctx.is_old = True
+    async def connect(self, *request: Any, **options: Any) -> Connection:
+        """As of any connector."""
+        connection = await super().connect(*request, **options)
+        protocol = connection.protocol
+        kept = protocol in self._served
+        _is_kept.set(kept)
+        if not kept:
+            self._served.add(protocol)
+        return connection
 
 
 async def _drain(answer: aiohttp.ClientResponse) -> None:

@@ -23,7 +23,7 @@ async def read_body(
         return too_large
     chunks, size = [], 0
     try:
-        async for chunk in answer.content.iter_any():
+        while chunk := await answer.content.readany():
             size += len(chunk)
             chunks.append(chunk)
             if size > max_bytes:

@@ -8,6 +8,7 @@ than the system allows, pictures are decoded by the process that fetched them.
 from __future__ import annotations
 
 import contextlib
+import os
 import queue
 import socket
 import threading
@@ -72,14 +73,17 @@ class Borrower:
     def __init__(self, folder: Path, settings: DownloadSettings, threads: int) -> None:
         self._folder, self._settings, self._threads = folder, settings, threads
         self._here = threading.Semaphore(threads)
-        self._asked: set[Path] = set()
+        self._asked: set[str] = set()  # names of sockets
         self._free: queue.SimpleQueue[Connection] = queue.SimpleQueue()
 
     def look(self) -> int:
         """Turn to lenders that are new since the last look; how many more pictures may be decoded
         at once, or be on their way."""
-        new = set(self._folder.glob(f"*{_SOCKET}")) - self._asked
-        return sum(self._turn_to(path) for path in new)
+        with contextlib.suppress(FileNotFoundError):  # nobody lends yet
+            listed = os.listdir(self._folder)  # noqa: PTH208  ten times a Path's speed, 20 times a s
+            names = {name for name in listed if name.endswith(_SOCKET)}
+            return sum(self._turn_to(name) for name in names - self._asked)
+        return 0
 
     def process(self, data: bytes, *, phash: bool = False) -> Picture | Spoiled:
         """As `images.process`, from any thread."""
@@ -115,14 +119,14 @@ class Borrower:
             while True:
                 self._free.get_nowait().close()
 
-    def _turn_to(self, path: Path) -> int:
+    def _turn_to(self, name: str) -> int:
         lent = 0
         with contextlib.suppress(OSError):  # it does not listen yet, or is gone
             for _ in range(_AHEAD * self._threads):
                 connection = socket.socket(socket.AF_UNIX)
-                connection.connect(str(path))
+                connection.connect(str(self._folder / name))
                 self._free.put(Connection(connection.detach()))
                 lent += 1
         if lent:
-            self._asked.add(path)
+            self._asked.add(name)
         return lent

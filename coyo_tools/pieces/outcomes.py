@@ -25,23 +25,26 @@ def outcome_of(
     """
     digest = hashlib.sha256(data).hexdigest()
     if digest in blocked.sha256:
-        return Outcome(Failure("blocked", "sha256"), sha256=digest)
+        return Outcome(Failure("blocked", "sha256"), sha256=digest, fetched_bytes=len(data))
     phash = settings.verify_phash or bool(blocked.phashes)
     if decoder is not None:
         made = decoder.process(data, phash=phash)
     else:
         made = process(data, settings, phash=phash)
-    return _outcome(made, digest, settings, blocked)
+    return _outcome(made, digest, len(data), settings, blocked)
 
 
 def _outcome(
-    made: Picture | Spoiled, digest: str, settings: DownloadSettings, blocked: BlockList
+    made: Picture | Spoiled,
+    digest: str,
+    fetched: int,
+    settings: DownloadSettings,
+    blocked: BlockList,
 ) -> Outcome:
-    size = made.original_width, made.original_height
+    phash = made.phash if settings.verify_phash and isinstance(made, Picture) else None
+    original = made.original_width, made.original_height, digest, phash, fetched
     if isinstance(made, Spoiled):
-        return Outcome(made.failure, "", b"", None, None, *size, digest)
-    phash = made.phash if settings.verify_phash else None
+        return Outcome(made.failure, "", b"", None, None, *original)
     if made.phash in blocked.phashes:
-        failure = Failure("blocked", "image_phash")
-        return Outcome(failure, "", b"", None, None, *size, digest, phash)
-    return Outcome(None, made.extension, made.data, made.width, made.height, *size, digest, phash)
+        return Outcome(Failure("blocked", "image_phash"), "", b"", None, None, *original)
+    return Outcome(None, made.extension, made.data, made.width, made.height, *original)

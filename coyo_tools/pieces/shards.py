@@ -28,6 +28,13 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 BLOCK = 512
+_NOTHING = bytes(BLOCK)
+# What the header of every member has: mode, user and group; the time, which is none; from the kind
+# of a plain file on, the format's name. The checksum's own bytes count as spaces.
+_MODE_AND_OWNERS = b"0000644\0" + 2 * b"0000000\0"
+_TIME = b"00000000000\0"
+_KIND_TO_END = b"0" + bytes(100) + b"ustar\x0000" + bytes(BLOCK - 265)
+_SUM_OF_THE_SAME = sum(_MODE_AND_OWNERS + _TIME + b" " * 8 + _KIND_TO_END)
 INDEX_KEY = b"coyo.tar_index"
 _END = bytes(2 * BLOCK)
 _IN_MEMORY_BYTES = 64 << 20  # samples that wait for an earlier row, a shard; more go to a file
@@ -59,29 +66,36 @@ def member(name: str, data: bytes) -> bytes:
 
     name: at most 100 ASCII characters.
     """
-    header = bytearray(BLOCK)
+    return b"".join(_member(name, data))
+
+
+def _member(name: str, data: bytes) -> tuple[bytes, ...]:
+    """The same, in pieces."""
     encoded = name.encode("ascii")
     if len(encoded) > 100:
         raise ValueError(f"name of {len(encoded)} bytes does not fit a ustar header")
-    header[0 : len(encoded)] = encoded
-    header[100:108] = b"0000644\0"
-    header[108:116] = header[116:124] = b"0000000\0"
-    header[124:136] = b"%011o\0" % len(data)
-    header[136:148] = b"00000000000\0"
-    header[148:156] = b" " * 8  # counted as spaces in the checksum
-    header[156:157] = b"0"
-    header[257:265] = b"ustar\x0000"
-    header[148:156] = b"%06o\0 " % sum(header)
-    return b"".join((header, data, bytes(-len(data) % BLOCK)))
+    size = b"%011o\0" % len(data)
+    checksum = b"%06o\0 " % (_SUM_OF_THE_SAME + sum(encoded) + sum(size))
+    return (
+        encoded,
+        _NOTHING[: 100 - len(encoded)],
+        _MODE_AND_OWNERS,
+        size,
+        _TIME,
+        checksum,
+        _KIND_TO_END,
+        data,
+        _NOTHING[: -len(data) % BLOCK],
+    )
 
 
 def sample(key: str, extension: str, image: bytes, caption: str | None, record: bytes) -> bytes:
     """The three members of one success: picture, caption, row."""
     return b"".join(
         (
-            member(f"{key}.{extension}", image),
-            member(f"{key}.txt", (caption or "").encode()),
-            member(f"{key}.json", record),
+            *_member(f"{key}.{extension}", image),
+            *_member(f"{key}.txt", (caption or "").encode()),
+            *_member(f"{key}.json", record),
         )
     )
 

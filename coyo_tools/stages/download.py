@@ -14,7 +14,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -289,9 +289,8 @@ class _Line:
     async def _add(self, shard: OpenShard, row: int, result: bytes | Failure | Outcome) -> None:
         """Decode and write a row in a thread; publish the shard with its last row."""
         self._turns.answered(shard, row)
-        loop = asyncio.get_running_loop()
         pack = partial(_pack, shard, row, result, self._settings, self._work.blocked, self._lent)
-        rows, outcome = await loop.run_in_executor(self._decoders, pack)
+        rows, outcome = await self._decoders.run(pack)
         error = outcome.failure.error if outcome.failure else None
         self._tally.add(rows, error, outcome.fetched_bytes)
         await self._finish_if_done(shard)
@@ -376,7 +375,6 @@ def _pack(
     else:
         try:
             outcome = outcome_of(result, settings, blocked, shard.careful or lent)
-            outcome = replace(outcome, fetched_bytes=len(result))
         except Exception as error:  # noqa: BLE001  one picture must not end a run of days
             outcome = Outcome(Failure("internal", type(error).__name__))
     return shard.add(row, outcome), outcome

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 import weakref
@@ -64,3 +65,58 @@ def test_a_waiting_thread_keeps_nothing_of_its_last_task() -> None:
                 break
             time.sleep(0.01)
         assert seen() is None
+
+
+def test_a_loop_waits_for_results_and_errors_of_a_call() -> None:
+    async def both() -> tuple[int, str]:
+        with pytest.raises(ZeroDivisionError):
+            await pool.run(lambda: 1 // 0)
+        return await pool.run(lambda: 7), await pool.run(lambda: threading.current_thread().name)
+
+    with GrowingPool(1, "a") as pool:
+        assert asyncio.run(both()) == (7, "a_0")
+    with pytest.raises(RuntimeError, match="shut down"):
+        asyncio.run(pool.run(int))
+
+
+def test_a_call_that_nobody_waits_for_any_longer_is_not_begun() -> None:
+    begun, go = threading.Event(), threading.Event()
+
+    def hold() -> bool:
+        begun.set()
+        return go.wait(20)
+
+    async def cancelled() -> bool:
+        first = asyncio.create_task(pool.run(hold))
+        other = asyncio.create_task(pool.run(pytest.fail))
+        await asyncio.to_thread(begun.wait, 20)
+        other.cancel()
+        go.set()
+        with pytest.raises(asyncio.CancelledError):
+            await other
+        return await first
+
+    with GrowingPool(1, "a") as pool:
+        assert asyncio.run(cancelled())
+
+
+def test_calls_that_a_shutdown_drops_are_cancelled_and_others_end_after_their_loop() -> None:
+    begun, go = threading.Event(), threading.Event()
+
+    def hold() -> bool:
+        begun.set()
+        return go.wait(20)
+
+    async def dropped() -> None:
+        under_way = asyncio.create_task(pool.run(hold))
+        other = asyncio.create_task(pool.run(pytest.fail))
+        await asyncio.to_thread(begun.wait, 20)
+        pool.shutdown(wait=False, cancel_futures=True)
+        with pytest.raises(asyncio.CancelledError):
+            await other
+        under_way.cancel()
+
+    pool = GrowingPool(1, "a")
+    asyncio.run(dropped())
+    go.set()  # its result has nobody to be told to: the thread ends all the same
+    pool.shutdown()
