@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,7 +14,6 @@ from coyo_tools.machinery.parquet import read_table
 from coyo_tools.pieces.parts import Part, open_part
 from tests.servers.files import FileServer
 
-TASKS = Path("/proc/self/task")
 ROWS = 2000
 TABLE = pa.table(
     {
@@ -63,7 +61,6 @@ def folder(tmp_path_factory):
     return found
 
 
-@pytest.mark.skipif(not TASKS.exists(), reason="threads are counted in /proc, which is Linux's")
 @pytest.mark.parametrize("kind", ["file", "part"])
 def test_reading_a_python_file_starts_no_thread_of_arrow(folder, kind):
     if kind == "file":
@@ -75,7 +72,6 @@ def test_reading_a_python_file_starts_no_thread_of_arrow(folder, kind):
     assert after == before
 
 
-@pytest.mark.skipif(not TASKS.exists(), reason="threads are counted in /proc, which is Linux's")
 def test_threads_of_arrow_are_seen(folder):
     read = "pq.ParquetFile(open(place, 'rb')).read()"
     before, after = counted(read, folder / "a.parquet")

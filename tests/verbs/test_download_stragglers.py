@@ -114,7 +114,8 @@ def test_slow_busy_and_dead_hosts_are_waited_for_together(tmp_path):
         urls = [server.url(SLOW[n % 3], n) for n in range(60)]
         urls += [server.url(QUICK[n % 5], n) for n in range(100)]
         result, _ = made(tmp_path, urls, per_host=2)
-        assert held_up_s(tmp_path, server) < DEADLINE_S + 2
+        # By a deadline each it would be three times as long; a busy machine needs some.
+        assert held_up_s(tmp_path, server) < DEADLINE_S + 4
     assert result.by_error["http_429"] == 20
     assert result.successes + result.by_error["timeout"] == 140
 
