@@ -24,7 +24,7 @@ SETTLE_S = 1.0
 HOSTS = 3  # different ones, silent in a row
 WITNESSES = 2  # hosts that have answered before, of which one alone may be gone by itself
 REMEMBERED = 4  # of them
-_REMEMBER_EVERY_S = 0.1  # one of them, as it costs more than the answer
+_REMEMBER_EVERY_S = 0.1  # one, once so many are known: few answers are worth the cost
 _SILENT = frozenset(("connect", "dns", "timeout", "truncated"))
 _AT_ONCE = frozenset(("connect", "dns"))  # another try of these costs next to nothing
 # What a try may come to whose network goes away under it, or is not there yet.
@@ -114,7 +114,9 @@ class Watch(Generic[Row]):
     def lives(self, now: float, url: str | None) -> None:
         """The host of a url has answered."""
         self.lived_at = now
-        if now - self._remembered_at < _REMEMBER_EVERY_S:
+        # Hosts that answer in step would show the same one each time.
+        enough = len(self._witnesses) == REMEMBERED
+        if enough and now - self._remembered_at < _REMEMBER_EVERY_S:
             return
         self._remembered_at = now
         host = without_port(host_of(url))

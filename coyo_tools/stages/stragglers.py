@@ -1,11 +1,11 @@
 """How long a shard waits for hosts that are slow: once nothing else is left of it, one deadline.
 
 A host is slow whose answers take much longer than those of most, or from which none has come for
-as long (`pieces.pace`). A shard is held up from when the last of its other hosts was done, or the
-last of those left began to be slow, whichever is later; a deadline after that their rows are
-recorded as they are: in line, under way, between two tries, or tried a last time. Hosts that asked
-to wait, and those that may be back in a moment, have bounds of their own (`stages.turns`). A shard
-of slow hosts alone is not held up by them: they are its work.
+as long (`pieces.pace`). A shard is held up from when the last of its other hosts was done (one
+that pauses aside) or the last of those left began to be slow, whichever is later; a deadline after
+that their rows are recorded as they are: in line, under way, between two tries, or tried a last
+time. Hosts that asked to wait, and those that may be back in a moment, have bounds of their own
+(`stages.turns`). A shard of slow hosts alone is not held up by them: they are its work.
 """
 
 from __future__ import annotations
@@ -37,8 +37,11 @@ class Stragglers:
         self._begin, self._end = begin, end
 
     def is_done_with(self, shard: OpenShard, host: str) -> None:
-        """The last of a host's rows in a shard is known."""
-        if self._queue.slow_since(host) is None and not self._queue.aside(host):
+        """The last of a host's rows in a shard is known. Where the host is to be left alone, it was
+        waited for together with slow ones: their time goes on."""
+        if self._queue.slow_since(host) is not None or self._queue.aside(host):
+            return
+        if shard.others_at is None or not self._queue.alone(host):
             shard.others_at = asyncio.get_running_loop().time()
 
     def look(self, shard: OpenShard) -> None:

@@ -158,14 +158,23 @@ def test_an_answer_while_it_asks_counts_and_later_failures_wait():
 def test_it_remembers_the_last_hosts_that_answered_and_does_not_look_at_each():
     watch: Watch[str] = Watch()
     watch.lives(0.5, "http://x.example/1")
-    watch.lives(0.55, "http://never.example/1")
     for n in range(REMEMBERED):
         watch.lives(n + 2, f"http://h{n}.example:81/1")
+    watch.lives(REMEMBERED + 1.05, "http://never.example/1")
     watch.lives(20, "https://h0.example/2")
     assert watch.witnesses == [
         *(f"http://h{n}.example:81/1" for n in range(1, REMEMBERED)),
         "https://h0.example/2",
     ]
+
+
+def test_hosts_that_answer_in_step_are_all_remembered():
+    """Every so often the same one is the first to answer."""
+    watch: Watch[str] = Watch()
+    for n in range(20):
+        for host in "abc":
+            watch.lives(n * 0.11, f"http://{host}.example/{n}")
+    assert watch.witnesses == [f"http://{host}.example/19" for host in "abc"]
 
 
 def test_names_that_nobody_has_are_under_the_hosts_domains():
