@@ -80,8 +80,8 @@ class Borrower:
         """Turn to lenders that are new since the last look; how many more pictures may be decoded
         at once, or be on their way."""
         with contextlib.suppress(FileNotFoundError):  # nobody lends yet
-            listed = os.listdir(self._folder)  # noqa: PTH208  ten times a Path's speed, 20 times a s
-            names = {name for name in listed if name.endswith(_SOCKET)}
+            with os.scandir(self._folder) as listed:  # 20 times a second: no Path for each
+                names = {entry.name for entry in listed if entry.name.endswith(_SOCKET)}
             return sum(self._turn_to(name) for name in names - self._asked)
         return 0
 
@@ -123,9 +123,9 @@ class Borrower:
         lent = 0
         with contextlib.suppress(OSError):  # it does not listen yet, or is gone
             for _ in range(_AHEAD * self._threads):
-                connection = socket.socket(socket.AF_UNIX)
-                connection.connect(str(self._folder / name))
-                self._free.put(Connection(connection.detach()))
+                with socket.socket(socket.AF_UNIX) as connection:
+                    connection.connect(str(self._folder / name))
+                    self._free.put(Connection(connection.detach()))
                 lent += 1
         if lent:
             self._asked.add(name)

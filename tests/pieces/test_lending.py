@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -133,6 +135,17 @@ def test_a_path_that_is_too_long_for_a_socket_lends_nothing(tmp_path: Path) -> N
     folder = tmp_path / ("long" * 40)
     Lender(folder, SETTINGS, 1).serve(lambda: pytest.fail("it listens"))
     assert Borrower(folder, SETTINGS, 1).look() == 0
+
+
+def test_a_lender_that_does_not_listen_yet_is_turned_to_later(tmp_path: Path) -> None:
+    borrower = Borrower(tmp_path, SETTINGS, 1)
+    with socket.socket(socket.AF_UNIX) as early:
+        early.bind(str(tmp_path / "a.socket"))
+        assert borrower.look() == 0
+        gc.collect()  # a socket that was left open would be warned of
+        early.listen()
+        assert borrower.look() == 2
+        borrower.close()
 
 
 def test_without_a_lender_there_is_none(tmp_path: Path) -> None:
