@@ -12,6 +12,17 @@ import pytest
 from coyo_tools.machinery.growing_pool import GrowingPool
 
 
+class Held:
+    """A call that goes on until it is let go."""
+
+    def __init__(self) -> None:
+        self.begun, self.go = threading.Event(), threading.Event()
+
+    def __call__(self) -> bool:
+        self.begun.set()
+        return self.go.wait(20)
+
+
 def test_tasks_give_their_results_and_errors() -> None:
     with GrowingPool(2, "a") as pool:
         found = list(pool.map(divmod, range(100), [7] * 100))
@@ -32,23 +43,18 @@ def test_threads_that_are_added_take_tasks_that_wait_already() -> None:
 
 
 def test_what_is_cancelled_is_not_begun() -> None:
-    begun, go = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        begun.set()
-        go.wait(20)
-
+    held = Held()
     pool = GrowingPool(1, "a")
-    first, others = pool.submit(hold), [pool.submit(pytest.fail) for _ in range(5)]
-    assert begun.wait(20)
+    first, others = pool.submit(held), [pool.submit(pytest.fail) for _ in range(5)]
+    assert held.begun.wait(20)
     ending = threading.Thread(target=pool.shutdown, kwargs={"cancel_futures": True})
     ending.start()
     while not all(future.cancelled() for future in others):
         assert ending.is_alive()
-    go.set()
+    held.go.set()
     ending.join(20)
     assert not ending.is_alive()
-    assert first.result(0) is None
+    assert first.result(0)
 
 
 def test_a_waiting_thread_keeps_nothing_of_its_last_task() -> None:
@@ -79,19 +85,22 @@ def test_a_loop_waits_for_results_and_errors_of_a_call() -> None:
         asyncio.run(pool.run(int))
 
 
-def test_a_call_that_nobody_waits_for_any_longer_is_not_begun() -> None:
-    begun, go = threading.Event(), threading.Event()
+async def under_way_and_in_line(
+    pool: GrowingPool, held: Held
+) -> tuple[asyncio.Task[bool], asyncio.Task[None]]:
+    """A call that has begun, and one behind it that must not begin."""
+    tasks = asyncio.create_task(pool.run(held)), asyncio.create_task(pool.run(pytest.fail))
+    assert await asyncio.to_thread(held.begun.wait, 20)
+    return tasks
 
-    def hold() -> bool:
-        begun.set()
-        return go.wait(20)
+
+def test_a_call_that_nobody_waits_for_any_longer_is_not_begun() -> None:
+    held = Held()
 
     async def cancelled() -> bool:
-        first = asyncio.create_task(pool.run(hold))
-        other = asyncio.create_task(pool.run(pytest.fail))
-        await asyncio.to_thread(begun.wait, 20)
+        first, other = await under_way_and_in_line(pool, held)
         other.cancel()
-        go.set()
+        held.go.set()
         with pytest.raises(asyncio.CancelledError):
             await other
         return await first
@@ -101,22 +110,16 @@ def test_a_call_that_nobody_waits_for_any_longer_is_not_begun() -> None:
 
 
 def test_calls_that_a_shutdown_drops_are_cancelled_and_others_end_after_their_loop() -> None:
-    begun, go = threading.Event(), threading.Event()
-
-    def hold() -> bool:
-        begun.set()
-        return go.wait(20)
+    held = Held()
 
     async def dropped() -> None:
-        under_way = asyncio.create_task(pool.run(hold))
-        other = asyncio.create_task(pool.run(pytest.fail))
-        await asyncio.to_thread(begun.wait, 20)
+        first, other = await under_way_and_in_line(pool, held)
         pool.shutdown(wait=False, cancel_futures=True)
         with pytest.raises(asyncio.CancelledError):
             await other
-        under_way.cancel()
+        first.cancel()
 
     pool = GrowingPool(1, "a")
     asyncio.run(dropped())
-    go.set()  # its result has nobody to be told to: the thread ends all the same
+    held.go.set()  # its result has nobody to be told to: the thread ends all the same
     pool.shutdown()
