@@ -1,4 +1,4 @@
-"""A decoder that ends its process by SIGSEGV on the words `crash me`."""
+"""A decoder that ends its process by SIGSEGV on `crash me`, and does not end on `keep me`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 _SIMPLEJPEG = """
-import os, signal
+import os, signal, time
+from coyo_tools.machinery import watchdog
+watchdog.LONGEST_S = 2.0
 def decode_jpeg(data, kind, *_, **__):
     if kind != "RGBX":
         raise ValueError("to be judged by Pillow")
@@ -18,6 +20,8 @@ def decode_jpeg(data, kind, *_, **__):
 def decode_jpeg_header(data):
     if b"crash me" in data:
         os.kill(os.getpid(), signal.SIGSEGV)
+    if b"keep me" in data:
+        time.sleep(600)
     import io
     from PIL import Image, JpegImagePlugin
     picture = Image.open(io.BytesIO(data))

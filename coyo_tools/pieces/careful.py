@@ -1,8 +1,8 @@
 """Decoding in a child process, for shards in whose company a worker died.
 
-A decoder that crashes takes the child with it and not the run; the picture it was given is
-recorded as `decoder_crashed` and the next one gets a new child. A row costs some milliseconds
-more this way, so it is not the usual one.
+A decoder that crashes, or does not end, takes the child with it and not the run; the picture it was
+given is recorded as `decoder_crashed` and the next one gets a new child. A row costs some
+milliseconds more this way, so it is not the usual one.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import sys
 import threading
 from pathlib import Path
 
+from coyo_tools.machinery.watchdog import bounded, how_it_ended
 from coyo_tools.pieces.images import Picture, Spoiled, process
 from coyo_tools.words.config import DownloadSettings
 from coyo_tools.words.failures import Failure
@@ -37,8 +38,7 @@ class CarefulDecoder:
             try:
                 return self._ask(child, data, phash)
             except (BrokenPipeError, EOFError):
-                status = self.close()
-                return Spoiled(Failure("decoder_crashed", f"exit {status}"))
+                return Spoiled(Failure("decoder_crashed", how_it_ended(self.close())))
 
     def close(self) -> int | None:
         """End the child; gives its exit status."""
@@ -83,6 +83,7 @@ def child_main() -> None:
         data, settings, phash = pickle.loads(  # noqa: S301  from our own parent
             questions.read(_LENGTH.unpack(head)[0])
         )
-        answer = pickle.dumps(process(data, settings, phash=phash))
+        with bounded():
+            answer = pickle.dumps(process(data, settings, phash=phash))
         answers.write(_LENGTH.pack(len(answer)) + answer)
         answers.flush()

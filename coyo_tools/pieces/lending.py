@@ -2,7 +2,8 @@
 
 A lender listens at a socket in a folder that all processes share and nobody else may enter. Each
 connection decodes one picture at a time. Where a lender is gone, or its socket's path is longer
-than the system allows, pictures are decoded by the process that fetched them.
+than the system allows, pictures are decoded by the process that fetched them. A process whose
+decoder does not end is ended, whoever fetched the picture (`machinery/watchdog.py`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from uuid import uuid4
 
+from coyo_tools.machinery.watchdog import bounded
 from coyo_tools.pieces.images import Picture, Spoiled, process
 from coyo_tools.words.config import DownloadSettings
 
@@ -62,7 +64,7 @@ class Lender:
         with connection, contextlib.suppress(Exception):
             while True:
                 data, phash = connection.recv()
-                with self._slots:
+                with self._slots, bounded():
                     made = process(data, self._settings, phash=phash)
                 connection.send(made)
 
@@ -88,12 +90,14 @@ class Borrower:
     def process(self, data: bytes, *, phash: bool = False) -> Picture | Spoiled:
         """As `images.process`, from any thread."""
         if not self._here.acquire(blocking=False):
-            made = self._elsewhere(data, phash)
+            with bounded(patience=2):  # the lender, that began a little later, shall be the one
+                made = self._elsewhere(data, phash)
             if made is not None:
                 return made
             self._here.acquire()
         try:
-            return process(data, self._settings, phash=phash)
+            with bounded():
+                return process(data, self._settings, phash=phash)
         finally:
             self._here.release()
 

@@ -4,7 +4,8 @@ Threads of one process share Python's lock, which decoding holds a sixth of the 
 load the scores without their models; the worker reads the shard, hands rows over and takes what
 came of them through shared memory. See docs/decisions/0014-decoding-processes.md.
 
-They (`stages/decoding_process.py`) end with the worker, however it ends. One that dies is replaced:
+They (`stages/decoding_process.py`) end with the worker, however it ends. One that dies, or whose
+decoder does not end (`machinery/watchdog.py`), is replaced:
 its rows go to another one by one, and the row on which that dies too is `decoder_crashed`.
 """
 
@@ -29,6 +30,7 @@ from typing import Any, Generic, TypeVar
 
 from coyo_tools.machinery import open_files
 from coyo_tools.machinery.shared_memory import SharedMemory
+from coyo_tools.machinery.watchdog import how_it_ended
 from coyo_tools.stages.score_table import Panel, Prepared, Row
 from coyo_tools.words.errors import EngineError
 from coyo_tools.words.failures import Failure
@@ -207,7 +209,7 @@ class Decoders:
                 f"a process that decodes was killed twice, at {row.key}",
                 todo="run the same command again, with less memory in use or fewer --workers",
             )
-        crashed = Failure("decoder_crashed", f"exit {status}")
+        crashed = Failure("decoder_crashed", how_it_ended(status))
         lot.found.append(panel.prepare_decoded(row, crashed))
 
     def _start(self) -> None:

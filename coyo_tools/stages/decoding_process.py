@@ -13,8 +13,9 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from coyo_tools.machinery.shared_memory import SharedMemory
+from coyo_tools.machinery.watchdog import bounded
 from coyo_tools.pieces.decoding import quiet
-from coyo_tools.stages.score_table import Panel
+from coyo_tools.stages.score_table import Panel, Prepared, Row
 from coyo_tools.words.errors import EngineError, portable
 
 _NICE = 5  # the worker goes first, on which all of them wait, and a GPU
@@ -47,7 +48,7 @@ def _serve(pipe: Connection, memory: Sequence[SharedMemory]) -> None:
 
 def _answer(panel: Panel, which: int, memory: SharedMemory, sizes: Sequence[int]) -> Any:
     try:
-        found = [panel.prepare(row) for row in memory.take(sizes)]
+        found = [_prepared(panel, row) for row in memory.take(sizes)]
     except BaseException as error:  # noqa: BLE001  as in `_serve`
         return "error", portable(error)
     try:
@@ -55,6 +56,11 @@ def _answer(panel: Panel, which: int, memory: SharedMemory, sizes: Sequence[int]
     except Exception as error:  # noqa: BLE001  pickle raises anything on what it cannot do
         said = f"what a score prepares cannot be handed from process to process: {error}"
         return "error", EngineError(said, where="--decode-in", todo="use --decode-in threads")
+
+
+def _prepared(panel: Panel, row: Row) -> Prepared:
+    with bounded():
+        return panel.prepare(row)
 
 
 def _one_core() -> None:

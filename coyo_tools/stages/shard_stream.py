@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from coyo_tools.machinery.watchdog import bounded
 from coyo_tools.pieces.shard_reader import Shard, read_shard
 from coyo_tools.stages.crew import Crew
 from coyo_tools.stages.decoders import Decoders
@@ -54,7 +55,10 @@ def prepared(
     """The stream in its order, its rows made ready: by the decoders, or else by the crew."""
 
     def prepare(item: Shard | Row) -> Shard | Prepared:
-        return panel.prepare(item) if isinstance(item, Row) else item
+        if not isinstance(item, Row):
+            return item
+        with bounded():
+            return panel.prepare(item)
 
     if not panel.needs_image:
         return map(prepare, stream)

@@ -85,7 +85,7 @@ FAILURE_CLASSES: tuple[FailureClass, ...] = (
         "too_many_pixels",
         "more pixels than --max-pixels, fetched or enlarged, or than --format holds",
     ),
-    _resize("decoder_crashed", "the decoder took its worker down with it"),
+    _resize("decoder_crashed", "the decoder took its worker down with it, or did not end"),
 )
 FAILURES: Mapping[str, FailureClass] = {kind.name: kind for kind in FAILURE_CLASSES}
 

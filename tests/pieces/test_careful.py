@@ -6,6 +6,8 @@ import signal
 from coyo_tools.pieces.careful import CarefulDecoder
 from coyo_tools.pieces.images import Picture, Spoiled, process
 from coyo_tools.words.config import DownloadSettings
+from coyo_tools.words.failures import Failure
+from tests import crashing
 from tests.servers.pictures import picture
 
 SETTINGS = DownloadSettings(image_size=32)
@@ -30,6 +32,17 @@ def test_a_child_that_dies_costs_one_picture():
         died = decoder.process(picture(1))
         assert isinstance(died, Spoiled)
         assert died.failure.error == "decoder_crashed"
+        assert isinstance(decoder.process(picture(1)), Picture)
+    finally:
+        decoder.close()
+
+
+def test_a_picture_that_does_not_end_is_given_up(tmp_path, monkeypatch):
+    crashing.install(tmp_path / "modules", monkeypatch)
+    decoder = CarefulDecoder(SETTINGS)
+    try:
+        endless = decoder.process(picture(1) + b"keep me")
+        assert endless == Spoiled(Failure("decoder_crashed", "does not end"))
         assert isinstance(decoder.process(picture(1)), Picture)
     finally:
         decoder.close()

@@ -12,13 +12,14 @@ from tests.tables import coyo_table, write_parts
 from tests.verbs.test_download import answer, settings, table
 
 
-@pytest.mark.parametrize("count", [1, 4])
-def test_a_decoder_that_crashes_costs_its_row_and_not_the_run(tmp_path, monkeypatch, count):
+@pytest.mark.parametrize(("count", "words"), [(1, b"crash me"), (4, b"crash me"), (2, b"keep me")])
+def test_a_decoder_that_crashes_or_does_not_end_costs_its_row_and_not_the_run(
+    tmp_path, monkeypatch, count, words
+):
     crashing.install(tmp_path / "modules", monkeypatch)
     bad = {n * 5 for n in range(count)}
     routes = {
-        f"/{n}.jpg": sends(answer(picture(n) + (b"crash me" if n in bad else b"")))
-        for n in range(24)
+        f"/{n}.jpg": sends(answer(picture(n) + (words if n in bad else b""))) for n in range(24)
     }
     with RawServer(routes) as raw:
         urls = [f"{raw.base_url}/{n}.jpg" for n in range(24)]

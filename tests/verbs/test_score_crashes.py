@@ -48,6 +48,19 @@ def test_it_costs_its_rows_and_not_the_run(
     assert fingerprint(outs[0]) == fingerprint(outs[1])
 
 
+@pytest.mark.parametrize("decode_in", ["threads", "processes"])
+def test_one_that_does_not_end_costs_its_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decode_in: str
+) -> None:
+    crashing.install(tmp_path / "modules", monkeypatch)
+    pictures = [picture(0), picture(1) + b"keep me", picture(2)]
+    write_tar(tmp_path / "in/00000.tar", [sample(n, data) for n, data in enumerate(pictures)])
+    asked: Any = settings("image_phash", decode_in=decode_in)
+    coyo_tools.score(tmp_path / "in", tmp_path / "out", asked)
+    rows = rows_of(tmp_path / "out", "00000.parquet")
+    assert [row["error"] for row in rows] == [None, "decoder_crashed", None]
+
+
 @pytest.mark.slow
 def test_the_same_beside_a_model(tmp_path: Path, shards: Path) -> None:
     pytest.importorskip("onnxruntime", reason="needs the score extra")
