@@ -51,6 +51,11 @@ class Joined:
     duplicate_ids_in_source: int = 0
 
 
+def comparable_in(parts: Iterable[OpenPart]) -> dict[str, str]:
+    """Columns that can be compared in one part or another, with their kind, in their order."""
+    return {name: kind for part in parts for name, kind in comparable(part).items()}
+
+
 def comparable(part: OpenPart) -> dict[str, str]:
     """Columns of a part that can be compared, with their kind: number or hash."""
     import pyarrow as pa
@@ -71,20 +76,22 @@ def comparable(part: OpenPart) -> dict[str, str]:
 def load_scores(parts: Iterable[OpenPart], columns: Sequence[str]) -> Joined:
     """All scores, sorted by id, rows without an id and further rows of one id left out.
 
-    What is neither number nor hash in one of the parts is not known there.
+    What one of the parts has not, or not as number or hash, is not known there.
     """
     import numpy as np
 
     rows, ids = 0, []
     found: dict[str, list[Values]] = {name: [] for name in columns}
     for part in parts:
-        kinds = comparable(part)
-        for table in part.batches(["id", *columns]):
+        if "id" not in part.binding.columns:
+            raise SchemaError("has no column 'id' to join on", where=part.part.url)
+        here = [name for name in comparable(part) if name in columns]
+        for table in part.batches(["id", *here]):
             whole = table.filter(table.column("id").is_valid())
             rows += table.num_rows
             ids.append(whole.column("id").to_numpy())
             for name, pieces in found.items():
-                known = name in kinds
+                known = name in here
                 pieces.append(values_of(whole.column(name)) if known else _unknown(whole.num_rows))
     together = np.concatenate(ids)
     each, first = np.unique(together, return_index=True)
@@ -101,7 +108,7 @@ def load_scores(parts: Iterable[OpenPart], columns: Sequence[str]) -> Joined:
 def _unknown(rows: int) -> Values:
     import numpy as np
 
-    return Values(np.zeros(rows, np.int8), np.zeros(rows, bool))
+    return Values(np.zeros(rows, np.uint8), np.zeros(rows, bool))  # changes no other type
 
 
 def _at(places: Array, pieces: Sequence[Values]) -> Values:

@@ -17,7 +17,7 @@ from coyo_tools.stages.compare import (
     PHASH,
     PHASH_NOW,
     Joined,
-    comparable,
+    comparable_in,
     join,
     load_scores,
 )
@@ -135,17 +135,13 @@ def _common(
     for side, parts in ((ours, our_parts), (theirs, their_parts)):
         if not any(part.rows for part in parts):
             raise SourceError("holds no rows to compare", where=side.url)
-    kinds = comparable(our_parts[0])
-    there = [comparable(part) for part in their_parts]
+    kinds = comparable_in(our_parts)
+    there = comparable_in(their_parts)
     # A shard's width is that of the stored picture; the metadata's stands beside it.
     other = {
         n for part in their_parts for n in part.schema.names if f"metadata_{n}" in part.schema.names
     }
-    common = [
-        name
-        for name in kinds
-        if name != PHASH_NOW and name not in other and any(name in t for t in there)
-    ]
+    common = [name for name in kinds if name != PHASH_NOW and name not in other and name in there]
     for name in asked:
         if name not in common:
             is_there = name in _untreated(our_parts, their_parts)
@@ -165,10 +161,10 @@ def _common(
 def _untreated(our_parts: Sequence[OpenPart], their_parts: Sequence[OpenPart]) -> list[str]:
     """Columns of both sides that are neither numbers nor hashes, such as labels."""
     theirs = {name for part in their_parts for name in part.schema.names}
-    kinds = comparable(our_parts[0])
+    kinds = comparable_in(our_parts)
     return [
         name
-        for name in our_parts[0].schema.names
+        for name in dict.fromkeys(name for part in our_parts for name in part.schema.names)
         if name in theirs and name not in kinds and name not in NOT_COMPARED
     ]
 

@@ -90,6 +90,25 @@ def test_figures(scores: Path, source: Path, tmp_path: Path) -> None:
     assert {round(stored, 3): fate for (stored, _), fate in fates}[0.9] == "r"
 
 
+def test_columns_of_a_later_part_are_compared_too(source: Path, tmp_path: Path) -> None:
+    """The first of the scores may lack them, or hold nothing there that is a number."""
+    write(tmp_path / "s/0.parquet", id=[1, 2], clip_similarity_vitb32=pa.nulls(2), label=["a", "b"])
+    write(tmp_path / "s/1.parquet", id=[3], clip_similarity_vitb32=[0.3], word_count=[3])
+    write(tmp_path / "s/2.parquet", id=[4], word_count=[5], image_phash=[OTHER])
+    found = coyo_tools.compare(tmp_path / "s", source, tmp_path / "out")
+    assert {name: column["rows"] for name, column in found.columns.items()} == {
+        "clip_similarity_vitb32": 1,
+        "word_count": 2,
+        "image_phash": 1,
+    }
+    assert found.columns["word_count"]["mean_absolute_difference"] == 0.5
+    assert found.columns["image_phash"]["equal"] == 1.0
+    with pytest.raises(SettingsError, match=r"text_length.* is not a column that both sides have"):
+        coyo_tools.compare(
+            tmp_path / "s", source, tmp_path / "no", CompareSettings(columns=("text_length",))
+        )
+
+
 def test_files(scores: Path, source: Path, tmp_path: Path) -> None:
     found = coyo_tools.compare(scores, source, tmp_path / "out")
     document = json.loads((tmp_path / "out" / "compare.json").read_text())
