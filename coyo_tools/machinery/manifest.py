@@ -20,6 +20,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from coyo_tools.machinery.places import reading_errors
 from coyo_tools.machinery.refusals import (
     EMPTYING,
     plain,
@@ -160,7 +161,7 @@ class Run:
             **self.also(),
         }
         earlier = b""
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError), reading_errors(self.folder.url_of(RUNS)):
             earlier = self.folder.read_bytes(RUNS)
         self.folder.write_bytes(RUNS, earlier + json.dumps(entry).encode() + b"\n")
 

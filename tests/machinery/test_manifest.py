@@ -24,7 +24,7 @@ from coyo_tools.machinery.manifest import (
     sha256_of,
 )
 from coyo_tools.machinery.storage import folder_at
-from coyo_tools.words.errors import CorruptFile, FolderBusy, SettingsConflict
+from coyo_tools.words.errors import CorruptFile, FolderBusy, SettingsConflict, SourceError
 from tests.faults.mounts import mounted, remount
 from tests.machinery.runs import INPUTS, begun, contents, finished
 from tests.servers.s3 import s3_server
@@ -43,6 +43,15 @@ def test_a_run_that_fails_later_leaves_its_files_and_no_temporary_one(tmp_path: 
         raise ZeroDivisionError
     found = sorted(p.name for p in (tmp_path / "new").iterdir())
     assert found == [".coyo.lock", "a.parquet", MANIFEST]
+
+
+def test_runs_that_cannot_be_told_of_are_named_and_what_was_made_stays(tmp_path: Path) -> None:
+    (tmp_path / manifest.RUNS).mkdir()
+    with pytest.raises(SourceError, match=r"runs\.jsonl: cannot be read: Is a directory"):
+        finished(tmp_path)
+    found = read_manifest(folder_at(tmp_path))
+    assert found is not None
+    assert found.complete
 
 
 def test_a_run_is_incomplete_until_it_finishes(tmp_path: Path) -> None:
