@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 MANIFEST = "manifest.json"
 RUNS = "runs.jsonl"
 FORMAT = 1
+_AND = " and "
 _KINDS: Mapping[str, Any] = {
     "command": str,
     "settings": dict,
@@ -125,11 +126,13 @@ def manifest_in(data: bytes) -> Manifest:
 
 @dataclass
 class Run:
-    """A run that writes one folder: begun, and to be finished. `done`: nothing is left to do."""
+    """A run that writes one folder: begun, and to be finished. `done`: nothing is left to do.
+    versions: of what runs now; the manifest has those of earlier runs of this folder as well."""
 
     folder: Folder
     manifest: Manifest
     done: bool
+    versions: Mapping[str, str]
     started_at: float = field(default_factory=time.time)
     also: Callable[[], Mapping[str, Any]] = dict  # further facts of the run, for runs.jsonl alone
 
@@ -151,6 +154,15 @@ class Run:
         self.folder.write_json(MANIFEST, self.manifest.to_json())
         self._log()
         return self.manifest
+
+    def reopen(self) -> None:
+        """The result is about to change: until then the folder is not complete."""
+        self.done = False
+        together = _together(self.manifest.versions, self.versions)
+        self.manifest = replace(
+            self.manifest, complete=False, files=(), digest=None, versions=together
+        )
+        self.folder.write_json(MANIFEST, self.manifest.to_json())
 
     def _log(self) -> None:
         entry = {
@@ -181,7 +193,8 @@ def begin(
     """Take the folder for this command, settings and inputs; keep others out meanwhile.
 
     A folder that already holds the complete result gives a run that is `done`; one that holds
-    part of it is continued. reads: the files that the run reads; none of them is ever removed.
+    part of it is continued; with other versions the manifest names both. reads: the files that the
+    run reads; none of them is ever removed.
     makes: by name of an input the files that are made of it, the one that completes them last. An
     input of which that one is not there may have changed since the run began.
 
@@ -190,7 +203,8 @@ def begin(
     """
     folder.check_writable()
     files = [name for made in makes.values() for name in made]
-    wanted = Manifest(command, settings, inputs, versions or tool_versions(), files=files)
+    made_by = versions or tool_versions()
+    wanted = Manifest(command, settings, inputs, made_by, files=files)
     checked = functools.partial(_check, folder, wanted, overwrite, reads, makes)
     checked()
     folder.create()
@@ -200,14 +214,17 @@ def begin(
         if found is not None and overwrite:
             _empty(folder, found)
             found = None
+        together = _together(found.versions if found else {}, made_by)
         if found is None or _lacks_files(folder, found):
-            folder.write_json(MANIFEST, wanted.to_json())
-            found = wanted
-        elif not found.complete and (plain(inputs), files) != (found.inputs, found.files):
-            found = replace(found, inputs=inputs, files=files)
+            found = replace(wanted, versions=together)
             folder.write_json(MANIFEST, found.to_json())
+        elif not found.complete:
+            now = replace(found, inputs=plain(inputs), files=files, versions=together)
+            if now != found:
+                folder.write_json(MANIFEST, now.to_json())
+            found = now
         try:
-            yield Run(folder, found, done=found.complete)
+            yield Run(folder, found, found.complete, made_by)
         except BaseException:
             with contextlib.suppress(CoyoError):  # the first error is the one to tell
                 _tidy(folder, files)
@@ -248,6 +265,16 @@ def _lacks_files(folder: Folder, found: Manifest) -> bool:
     """Whether someone removed files of a complete folder since."""
     absent = set(found.files) - set(folder.names())
     return found.complete and not all("/" in name and folder.exists(name) for name in absent)
+
+
+def _together(before: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str]:
+    """Versions of all that made a folder: `18.0.0 and 18.1.0` where a run went on with another."""
+    found = dict(before)
+    for package, version in now.items():
+        earlier = found.get(package, version)
+        known = version in earlier.split(_AND)
+        found[package] = earlier if known else f"{earlier}{_AND}{version}"
+    return found
 
 
 def _empty(folder: Folder, found: Manifest) -> None:

@@ -29,7 +29,6 @@ from coyo_tools.verbs.fetching import (
     Told,
     block_list,
     check_connections,
-    reopen,
     repeats_of,
     versions,
 )
@@ -131,7 +130,7 @@ def census(
         reads=reads,
     ) as run:
         if run.done and len(shards.finished(folder)) < _parts_of(run.manifest.files):
-            reopen(run)  # a part is not as long as it was
+            run.reopen()  # a part is not as long as it was
         if not run.done:
             again, _ = repeats_of(plan, progress)
             asked = _asked(plan, drawn(plan, again, wanted))

@@ -24,7 +24,6 @@ from coyo_tools.verbs.fetching import (
     Told,
     block_list,
     check_connections,
-    reopen,
     repeats_of,
     versions,
 )
@@ -123,14 +122,14 @@ def download(
         if overwrite:
             _forget_rewritten(folder)
         if run.done and not _is_whole(folder, run.manifest):
-            reopen(run)
+            run.reopen()
         if run.done and not retry_failed:
             return _result(folder, run.manifest.result, run.manifest.digest, started)
         shards.recover(folder)
         there = shards.finished(folder)
         again = _worth_retrying(there) if retry_failed else {}
         if run.done and again:
-            reopen(run)
+            run.reopen()
         if not run.done:
             _make(plan, settings, folder, there, again, blocked, progress)
             _finish(run, folder, plan, marks=settings.verify_phash)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections import Counter, deque
 from collections.abc import Mapping
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from coyo_tools.machinery import open_files
-from coyo_tools.machinery.manifest import MANIFEST, Run, tool_versions
+from coyo_tools.machinery.manifest import tool_versions
 from coyo_tools.pieces import blocklist
 from coyo_tools.pieces.shard_plan import Plan
 from coyo_tools.pieces.small_files import read_bytes
@@ -64,13 +63,6 @@ def block_list(
     name = Path(settings.block_list).name
     digest = hashlib.sha256(data).hexdigest()
     return found, [{"name": name, "bytes": len(data), "sha256": digest}]
-
-
-def reopen(run: Run) -> None:
-    """The result is about to change: until then the folder is not complete."""
-    run.done = False
-    run.manifest = dataclasses.replace(run.manifest, complete=False, files=(), digest=None)
-    run.folder.write_json(MANIFEST, run.manifest.to_json())
 
 
 class Told:

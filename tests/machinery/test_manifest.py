@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,6 +44,35 @@ def test_a_run_that_fails_later_leaves_its_files_and_no_temporary_one(tmp_path: 
         raise ZeroDivisionError
     found = sorted(p.name for p in (tmp_path / "new").iterdir())
     assert found == [".coyo.lock", "a.parquet", MANIFEST]
+
+
+def test_a_folder_that_was_continued_by_another_version_names_both(tmp_path: Path) -> None:
+    for versions in ({"pillow": "12.1"}, {"pillow": "13.0", "av": "18"}, {"pillow": "13.0"}):
+        with contextlib.suppress(ZeroDivisionError), begun(tmp_path, versions=versions) as run:
+            run.folder.write_bytes("a.parquet", b"data")
+            raise ZeroDivisionError
+    with begun(tmp_path, versions={"pillow": "12.1"}) as run:
+        run.finish({"rows_out": 1}, ["a.parquet"], "sha256:00")
+    assert versions_in(tmp_path) == {"pillow": "12.1 and 13.0", "av": "18"}
+
+
+def test_what_made_nothing_of_a_folder_is_not_named(tmp_path: Path) -> None:
+    finished(tmp_path, versions={"pillow": "12.1"})
+    before = (tmp_path / MANIFEST).read_bytes()
+    with begun(tmp_path, versions={"pillow": "13.0"}) as run:
+        assert run.done
+        assert (tmp_path / MANIFEST).read_bytes() == before
+        run.reopen()
+        assert not run.done
+    assert versions_in(tmp_path) == {"pillow": "12.1 and 13.0"}
+    with begun(tmp_path, versions={"pillow": "13.1"}, overwrite=True):
+        assert versions_in(tmp_path) == {"pillow": "13.1"}
+
+
+def versions_in(folder: Path) -> Any:
+    found = read_manifest(folder_at(folder))
+    assert found is not None
+    return found.versions
 
 
 def test_runs_that_cannot_be_told_of_are_named_and_what_was_made_stays(tmp_path: Path) -> None:
