@@ -5,8 +5,8 @@ load the scores without their models; the worker reads the shard, hands rows ove
 came of them through shared memory. See docs/decisions/0014-decoding-processes.md.
 
 They (`stages/decoding_process.py`) end with the worker, however it ends. One that dies, or whose
-decoder does not end (`machinery/watchdog.py`), is replaced:
-its rows go to another one by one, and the row on which that dies too is `decoder_crashed`.
+decoder does not end (`machinery/watchdog.py`), is replaced: its rows go to another one by one, and
+the row on which that dies too is `decoder_crashed`.
 """
 
 from __future__ import annotations
