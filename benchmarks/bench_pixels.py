@@ -10,6 +10,7 @@ against a full decode and cv2's INTER_AREA; a JPEG of quality 95 of the latter h
 from __future__ import annotations
 
 import argparse
+import io
 import statistics
 import tempfile
 import time
@@ -21,8 +22,10 @@ from typing import Any
 from unittest import mock
 
 import harness
+import numpy as np
 from bench_download import DISTINCT, make_pictures
 from picture_quality import as_stored
+from PIL import Image
 
 from coyo_tools.pieces import images, plain_jpeg, planes
 from coyo_tools.words.config import DownloadSettings
@@ -115,14 +118,33 @@ def ways() -> dict[str, Callable[[], Any]]:
             patched.enter_context(mock.patch.object(images, name, value))
         return patched
 
+    as_it_is = planes.jpeg
+    exact = "the same at quality 96, from which on libjpeg takes its exact DCT"
+    by_another = "the same at quality 95 by Pillow, which asks for the exact DCT"
+
+    def encoded(encode: Callable[..., bytes]) -> Any:
+        return mock.patch.object(planes, "jpeg", encode)
+
     return {
         "planes of YCbCr: as it is": ExitStack,
+        exact: lambda: encoded(lambda luma, blue, red, _: as_it_is(luma, blue, red, 96)),
+        by_another: lambda: encoded(by_pillow),
         "pixels of RGB decoded, shrunk by a cubic filter and encoded": rgb,
         "the same, decoded at half size from factor 2 on": partial(rgb, _DCT_MARGIN=1.0),
         "FFmpeg's bilinear scaler": lambda: mock.patch.object(
             planes, "_SCALING", planes._SCALING & ~planes._AREA | 2
         ),
     }
+
+
+def by_pillow(luma: Any, blue: Any, red: Any, quality: int) -> bytes:
+    """A JPEG of 4:2:0 by Pillow, which takes colour at full size and averages it again."""
+    height, width = luma.shape
+    colours = (plane.repeat(2, 0).repeat(2, 1)[:height, :width] for plane in (blue, red))
+    buffer = io.BytesIO()
+    whole = Image.fromarray(np.dstack([luma, *colours]), "YCbCr")
+    whole.save(buffer, "JPEG", quality=quality, subsampling=2)
+    return buffer.getvalue()
 
 
 def by_way(www: Path, runs: int) -> str:

@@ -87,6 +87,6 @@ PICTURES = [
              pictures.animated("PNG")),
     Case("Pictures", "crash", "a picture on which the decoder crashes", "decoder_crashed",
          "exit -11", sends(body(PICTURE + b"crash me")), crashes=True),
-    Case("Pictures", "endless", "a picture on which the decoder does not end", "decoder_crashed",
+    Case("Pictures", "hang", "a picture on which the decoder does not end", "decoder_crashed",
          "does not end", sends(body(PICTURE + b"keep me")), crashes=True),
 ]  # fmt: skip
