@@ -55,6 +55,16 @@ class GrowingPool(Executor):
         self._ended = False
         self.grow(threads)
 
+    @property
+    def threads(self) -> int:
+        """How many there are."""
+        return len(self._threads)
+
+    @property
+    def waiting(self) -> int:
+        """Tasks that none has begun."""
+        return self._tasks.qsize()
+
     def grow(self, threads: int) -> None:
         """Start so many threads more."""
         for _ in range(threads):

@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from coyo_tools.machinery import open_files
+from coyo_tools.machinery import open_files, resting
 from coyo_tools.machinery.growing_pool import GrowingPool
 from coyo_tools.machinery.storage import folder_at
 from coyo_tools.pieces import shards
@@ -43,6 +43,8 @@ _GLANCE_S = 0.1  # how often a shard looks whether another one that it needs is 
 _TELL_S = 0.5  # between two progress events
 _LENT = "lent"  # the folder in which processes lend decoders
 _LOOK_S = 0.05  # between two looks for some
+# That answers gather where so many pictures wait for each thread that decodes: it does 2 to 6 then.
+_REST_S, _WAITING = 0.02, 8
 
 Emit = Callable[[Any], None]
 
@@ -133,6 +135,7 @@ class _Line:
         self._work, self._settings = work, work.settings
         self._units, self._emit, self._give = units, emit, give
         self._tally = Tally()
+        self._selector = resting.RestingSelector()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._main: asyncio.Task[None] | None = None
         self._open = 0
@@ -140,7 +143,7 @@ class _Line:
     def run_thread(self) -> None:
         """Run the loop in this thread; results, an error, and at last None are given."""
         try:
-            asyncio.run(self._run())
+            resting.run(self._run(), self._selector)
         except asyncio.CancelledError:
             pass
         except BaseExceptionGroup as group:
@@ -169,6 +172,7 @@ class _Line:
         self._idle.set()
         threads = self._work.threads
         self._decoders = GrowingPool(threads, "decode")
+        self._selector.rest_s = self._rest_s
         self._lent = Borrower(Path(self._work.scratch) / _LENT, self._settings, threads)
         self._files = ThreadPoolExecutor(2, thread_name_prefix="files")
         self._asking = ThreadPoolExecutor(1, thread_name_prefix="units")
@@ -181,6 +185,11 @@ class _Line:
                 await self._all_tasks(vigil)
         finally:
             self._end()
+
+    def _rest_s(self) -> float:
+        """For how long answers may gather: where pictures wait to be decoded, they do not hurry."""
+        enough = _WAITING * self._decoders.threads
+        return _REST_S if self._decoders.waiting >= enough else 0.0
 
     async def _all_tasks(self, vigil: Vigil) -> None:
         beside = [

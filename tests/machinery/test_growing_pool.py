@@ -57,6 +57,23 @@ def test_what_is_cancelled_is_not_begun() -> None:
     assert first.result(0)
 
 
+def test_it_counts_its_threads_and_what_waits_for_them() -> None:
+    held = Held()
+    with GrowingPool(1, "a") as pool:
+        pool.grow(2)
+        assert (pool.threads, pool.waiting) == (3, 0)
+        for _ in range(3):
+            pool.submit(held)
+        assert held.begun.wait(20)
+        tasks = [pool.submit(int) for _ in range(5)]
+        while pool.waiting > 5:  # two of those that are held are yet to be taken
+            assert not tasks[0].done()
+        assert pool.waiting == 5
+        held.go.set()
+        assert [task.result(20) for task in tasks] == [0] * 5
+        assert pool.waiting == 0
+
+
 def test_a_waiting_thread_keeps_nothing_of_its_last_task() -> None:
     class Large:
         pass
