@@ -119,6 +119,7 @@ class OpenShard:
         self.last_tries: dict[str, LastTry] = {}
         self.asked: dict[str, int] = {}  # how many rows without an outcome each host is asked for
         self._asked_of: dict[int, str] = {}
+        self.sent_to: set[str] = set()  # hosts to which anything was sent for it
         self.under_way: dict[int, asyncio.Timeout] = {}  # rows, and what cuts them short
         self.later: dict[int, Later] = {}
         # See `stages.stragglers`. When the last of its hosts that are not slow was done; while it

@@ -5,7 +5,8 @@ as long (`pieces.pace`). A shard is held up from when the last of its other host
 that pauses aside) or the last of those left began to be slow, whichever is later; a deadline after
 that their rows are recorded as they are: in line, under way, between two tries, or tried a last
 time. Hosts that asked to wait, and those that may be back in a moment, have bounds of their own
-(`stages.turns`). A shard of slow hosts alone is not held up by them: they are its work.
+(`stages.turns`). A shard of slow hosts alone is not held up by them: they are its work, whatever
+urls stand beside theirs for which nothing is sent.
 """
 
 from __future__ import annotations

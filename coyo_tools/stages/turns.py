@@ -102,6 +102,8 @@ class Turns:
             if self._may_be_the_network(answer.failure):
                 self.watch.is_silent(now, host, answer.failure)
         self._tell_host(host, answer, took_s)
+        if _was_sent(answer):
+            job.shard.sent_to.add(host)
         if isinstance(answer, Refused):
             if job.gone_at is None and _found_nobody(answer):
                 job = replace(job, gone_at=asyncio.get_running_loop().time())
@@ -164,7 +166,7 @@ class Turns:
     def answered(self, shard: OpenShard, row: int) -> None:
         """What becomes of a row is known."""
         host = shard.answered(row)
-        if host is not None:
+        if host is not None and host in shard.sent_to:
             self._stragglers.is_done_with(shard, host)
         if not shard.asked:
             self._stragglers.let_go(shard)
@@ -366,6 +368,13 @@ def _each_scheme_first(jobs: list[Job]) -> list[Job]:
     return [*first.values(), *(job for job in jobs if job not in first.values())]
 
 
+def _was_sent(answer: Fetched | Refused | Moved) -> bool:
+    """Whether anything was sent to the host."""
+    if not isinstance(answer, Refused):
+        return True
+    return answer.reached or answer.failure.error not in _UNSENT
+
+
 def _found_nobody(answer: Refused) -> bool:
     """Whether a try failed at once, and not by its deadline, for want of a host."""
     return not answer.reached and answer.failure.error in _AT_ONCE
@@ -380,7 +389,7 @@ def heard(answer: Fetched | Refused | Moved, took_s: float | None = None) -> Hea
         reached=answer.reached or error not in _SILENT,
         wait_s=answer.retry_after_s,
         failure=answer.failure,
-        sent=answer.reached or error not in _UNSENT,
+        sent=_was_sent(answer),
         telling=answer.reached or not answer.hurried,
         final=not FAILURES[error].retry,
         broken=error == "http_5xx",

@@ -134,12 +134,17 @@ def test_a_slow_mirror_is_read_to_its_end(tmp_path):
         assert result.successes == 26
 
 
-def test_a_shard_of_slow_hosts_alone_is_read_to_its_end(tmp_path):
-    """Nobody is held up by them, however quick the hosts of other shards are."""
+@pytest.mark.parametrize(
+    "beside", [[], ["ftp://a.example/1.jpg", "file:///etc/hostname", "http://"]]
+)
+def test_a_shard_of_slow_hosts_alone_is_read_to_its_end(tmp_path, beside):
+    """Nobody is held up by them, however quick the hosts of other shards are; nor is a url for
+    which nothing is sent of another host."""
     with ManyHosts(usual, {SLOW[0]: after(0.5)}) as server:
         urls = [server.url(QUICK[n % 5], n) for n in range(100)]
-        urls += [server.url(SLOW[0], n) for n in range(20)]
+        urls += [*beside, *(server.url(SLOW[0], n) for n in range(20))]
         result, _ = made(tmp_path, urls, per_host=2, timeout_s=2, samples_per_shard=100)
+        assert result.by_error == ({"bad_url": len(beside)} if beside else {})
         assert result.successes == 120
 
 
