@@ -43,7 +43,7 @@ _GLANCE_S = 0.1  # how often a shard looks whether another one that it needs is 
 _TELL_S = 0.5  # between two progress events
 _LENT = "lent"  # the folder in which processes lend decoders
 _LOOK_S = 0.05  # between two looks for some
-# That answers gather where so many pictures wait for each thread that decodes: it does 2 to 6 then.
+# For how long answers gather where so many pictures wait for each thread, which decodes 2 to 6.
 _REST_S, _WAITING = 0.02, 8
 
 Emit = Callable[[Any], None]
