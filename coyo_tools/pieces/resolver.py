@@ -2,7 +2,8 @@
 
 What resolves is remembered as long as its record says, within bounds, and so is a name that does
 not exist. Only a name server's word for that is final: one that is silent, refuses or fails
-(SERVFAIL) is asked again, and gets fewer questions at once until it answers.
+(SERVFAIL) is asked again, and gets fewer questions at once until it answers. A silent one is asked
+until the patience is over: it may have to look for the name itself.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 
 import aiodns
 import pycares
@@ -24,7 +26,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from coyo_tools.pieces import addresses
 
 AT_ONCE = 64  # questions under way at first and, where name servers keep up, up to four times that
-ROUNDS = 2  # of asking every name server, each twice
+ROUNDS = 2  # of asking every name server, each twice; more where they are silent
 _SHORTEST_TTL_S, _LONGEST_TTL_S = 60.0, 3600.0
 _UNKNOWN_S = 600.0  # how long a name that does not exist is not asked for again
 _SILENT_S = 5.0  # the same, where name servers gave no answer
@@ -136,10 +138,13 @@ class Resolver(AbstractResolver):
     async def _look_up(self, host: str) -> _Known:
         if host.rstrip(".").endswith(_NEVER):
             return _Known((), time.monotonic() + _UNKNOWN_S, NoSuchHost)
-        for number in range(ROUNDS):
+        asked_until = 0.0
+        for number in count():
             if number:
                 await asyncio.sleep(random.uniform(0.1, 0.5))  # noqa: S311  not one wave again
             async with self._gate.passage():
+                let_in_s = time.monotonic()
+                asked_until = asked_until or let_in_s + self._patience_s
                 try:
                     answer = await self._channel.getaddrinfo(
                         host, family=self._family, type=socket.SOCK_STREAM
@@ -148,7 +153,12 @@ class Resolver(AbstractResolver):
                     if error.args[0] in _FINAL:
                         self._gate.widen()
                         return _Known((), time.monotonic() + _UNKNOWN_S, NoSuchHost)
-                    self._gate.narrow()
+                    now_s = time.monotonic()
+                    self._gate.narrow(let_in_s, now_s)
+                    # Where answers come soon, c-ares takes it for silence when one takes a second.
+                    silent = error.args[0] == codes.ARES_ETIMEOUT and now_s < asked_until
+                    if number + 1 >= ROUNDS and not silent:
+                        break
                 else:
                     self._gate.widen()
                     return _from(answer)
@@ -204,6 +214,7 @@ class Gate:
 
     def __init__(self, width: int, narrowest: int = 4, widest: int | None = None) -> None:
         self._width, self._narrowest = float(width), narrowest
+        self._narrowed_s = float("-inf")
         self._widest = widest or 4 * width
         self._inside = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
@@ -236,9 +247,12 @@ class Gate:
         """One got through well."""
         self._width = min(self._widest, self._width + 1 / self._width)
 
-    def narrow(self) -> None:
-        """One did not."""
-        self._width = max(self._narrowest, self._width / 2)
+    def narrow(self, let_in_s: float, now_s: float) -> None:
+        """One did not. Those let in before the gate was last narrowed say nothing new. Times are
+        of one clock."""
+        if let_in_s >= self._narrowed_s:
+            self._width = max(self._narrowest, self._width / 2)
+            self._narrowed_s = now_s
 
     def _let_in(self) -> None:
         room = self.width - self._inside

@@ -92,6 +92,17 @@ async def test_another_server_is_asked_where_one_gives_no_answer(trouble):
         await resolver.close()
 
 
+async def test_a_name_that_takes_long_to_find_is_waited_for_where_others_come_at_once():
+    """c-ares asks again soon where answers have come soon, and gives up soon (since 1.33)."""
+    names = {f"h{n}.example": [f"192.0.2.{n}"] for n in range(60)}
+    with DnsServer(names, delay_s=0.01) as dns:
+        dns.found_after_s = {"h59.example": 5}
+        resolver = Resolver([dns.address], patience_s=15)
+        for host in names:
+            assert await addresses(resolver, host) == names[host]
+        await resolver.close()
+
+
 async def test_servers_that_stay_silent_cost_no_more_than_the_patience():
     with DnsServer({"img.example": SILENT}) as dns:
         resolver = Resolver([dns.address], patience_s=1)
@@ -133,12 +144,21 @@ async def test_a_server_that_drops_what_is_too_much_loses_no_name():
 
 async def test_the_gate_narrows_and_widens_within_bounds():
     gate = Gate(8, narrowest=2, widest=10)
-    for _ in range(5):
-        gate.narrow()
+    for at_s in range(5):
+        gate.narrow(let_in_s=at_s, now_s=at_s)
     assert gate.width == 2
     for _ in range(200):
         gate.widen()
     assert gate.width == 10
+
+
+async def test_a_wave_that_is_lost_narrows_the_gate_once():
+    gate = Gate(16)
+    for at_s in (5.0, 5.1, 5.2):
+        gate.narrow(let_in_s=1.0, now_s=at_s)
+    assert gate.width == 8
+    gate.narrow(let_in_s=5.1, now_s=9.0)
+    assert gate.width == 4
 
 
 async def test_no_more_pass_the_gate_than_its_width_and_all_get_through():

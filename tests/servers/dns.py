@@ -30,8 +30,10 @@ class DnsServer:
         self.names, self.ttl_s, self.delay_s, self.host = names, ttl_s, delay_s, host
         self.hits: Counter[str] = Counter()
         self.fail_first: Counter[str] = Counter()  # how many times a name fails before it is well
+        self.found_after_s: dict[str, float] = {}  # that a name is first asked for; then at once
         self.capacity: int | None = None  # questions at once; what is beyond is dropped
         self.under_way = self.most = 0
+        self._found_at: dict[str, float] = {}
 
     def __enter__(self):
         self._ready = threading.Event()
@@ -68,7 +70,12 @@ class DnsServer:
             return
         self.under_way += 1
         self.most = max(self.most, self.under_way)
-        self._loop.call_later(self.delay_s, self._answer, data, peer)
+        name, _, _ = _question(data)
+        found_at = self._found_at.setdefault(
+            name, self._loop.time() + self.found_after_s.get(name, 0.0)
+        )
+        wait_s = max(self.delay_s, found_at - self._loop.time())
+        self._loop.call_later(wait_s, self._answer, data, peer)
 
     def _answer(self, data: bytes, peer) -> None:
         self.under_way -= 1
