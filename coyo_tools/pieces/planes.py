@@ -5,15 +5,17 @@ them as they are, its scaler averages each plane's area, and libjpeg encodes the
 interpolated and no pixel converted. Pixels of other pictures are converted while they are scaled.
 
 FFmpeg is given only what is certainly plain (`decoder_for`), by the decoder's name, so that nothing
-is guessed; whatever it does not decode is Pillow's to judge. See docs/decisions/0013-planes.md.
+is guessed; whatever it does not decode is Pillow's to judge. Of lossy WebP libwebp has the planes.
+See docs/decisions/0013-planes.md.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from coyo_tools.pieces import inflate, plain_jpeg
+from coyo_tools.pieces import inflate, plain_jpeg, webp_planes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +25,8 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, np.dtype[np.uint8]]
 
 JPEG_DECODER = "mjpeg"
-_CODECS = {"jpeg": JPEG_DECODER, "png": "png"}
+WEBP_DECODER = "libwebp"  # not FFmpeg's, which passes files that libwebp refuses
+_DECODERS = {"jpeg": JPEG_DECODER, "png": "png", "webp": WEBP_DECODER}
 _FORMATS = (*(f"yuvj{sampling}p" for sampling in plain_jpeg.SAMPLINGS), "rgb24")
 _PNG_HEADER = b"\x08\x02\x00\x00"  # 8 bits, RGB, the one compression, the one filter method
 _PNG_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
@@ -40,20 +43,27 @@ _FULL_RANGE = 2  # AVCOL_RANGE_JPEG: 0 to 255
 
 
 def decoder_for(data: bytes, kind: str, image: Image.Image) -> str | None:
-    """FFmpeg's decoder for a picture that Pillow has opened; None where only Pillow may decode it:
-    other modes than RGB, transparency, animations, JPEGs that are not plain (`plain_jpeg`)."""
+    """What decodes a picture that Pillow has opened; None where only Pillow may: other modes than
+    RGB, transparency, animations, lossless WebP, JPEGs that are not plain (`plain_jpeg`)."""
     if image.mode != "RGB":
         return None
-    plain = {"jpeg": plain_jpeg.header_of, "png": _plain_png}.get(kind)
-    return _CODECS[kind] if plain is not None and plain(data) else None
+    ways: dict[str, Callable[[bytes], object]] = {
+        "jpeg": plain_jpeg.header_of,
+        "png": _plain_png,
+        "webp": webp_planes.lossy_size,
+    }
+    is_plain = ways.get(kind)
+    return _DECODERS[kind] if is_plain is not None and is_plain(data) else None
 
 
 def decoded(data: bytes, decoder: str, size: tuple[int, int]) -> VideoFrame | None:
-    """The picture's planes; None where FFmpeg objects, or finds another size in px, or a PNG's
-    pixels are not what its header says, which FFmpeg would not mind."""
+    """The picture's planes; None where FFmpeg or libwebp objects, or finds another size in px, or a
+    PNG's pixels are not what its header says, which FFmpeg would not mind."""
     import av
 
-    if decoder == _CODECS["png"]:
+    if decoder == WEBP_DECODER:
+        return webp_planes.decoded(data, size)
+    if decoder == _DECODERS["png"]:
         whole = inflate.stored(data)
         if whole is None:
             return None

@@ -51,6 +51,7 @@ KINDS = {
     "progressive": ("JPEG", {"quality": 90, "progressive": True}),
     "restart markers": ("JPEG", {"quality": 90, "restart_marker_blocks": 3}),
     "PNG": ("PNG", {}),
+    "lossy WebP": ("WEBP", {"quality": 90}),
 }
 
 
@@ -174,6 +175,7 @@ def with_chunk(data: bytes, name: bytes, content: bytes) -> bytes:
 JPEG = encoded(noise(), "JPEG", quality=90)
 PROGRESSIVE = encoded(noise(), "JPEG", quality=90, progressive=True)
 PNG = encoded(noise(), "PNG")
+WEBP = encoded(noise(), "WEBP", quality=90)
 ODD = {
     "grey JPEG": encoded(noise(mode="L"), "JPEG"),
     "CMYK": encoded(noise(mode="CMYK"), "JPEG"),
@@ -195,7 +197,9 @@ ODD = {
     "PNG with a profile of ImageMagick": with_chunk(PNG, b"tEXt", b"Raw profile type exif\0x"),
     "animated PNG": encoded(noise(), "PNG", save_all=True, append_images=[noise().rotate(180)]),
     "PNG without its end": PNG[:-12],
-    "WebP": encoded(noise(), "WEBP"),
+    "lossless WebP": encoded(noise(), "WEBP", lossless=True),
+    "transparent WebP": encoded(noise(mode="RGBA"), "WEBP"),
+    "animated WebP": encoded(noise(), "WEBP", save_all=True, append_images=[noise().rotate(180)]),
 }
 
 
@@ -264,6 +268,8 @@ def test_what_is_not_plain_is_left_to_pillow(name):
         JPEG + b"something behind the end",
         PNG,
         with_chunk(PNG, b"tEXt", b"Comment\0of no consequence"),
+        WEBP,
+        encoded(noise(), "WEBP", icc_profile=b"a profile of odd length"),
     ],
 )
 def test_what_is_plain_is_given_to_ffmpeg(data):
@@ -286,17 +292,19 @@ def test_colour_chunks_of_a_png_change_no_pixel():
         assert process(changed, SMALL) == plain, name
 
 
-@pytest.mark.parametrize(("data", "decoder"), [(JPEG, "mjpeg"), (PNG, "png")])
-def test_ffmpeg_is_held_to_the_size_that_was_checked(data, decoder):
+@pytest.mark.parametrize(("data", "decoder"), [(JPEG, "mjpeg"), (PNG, "png"), (WEBP, "libwebp")])
+def test_decoders_are_held_to_the_size_that_was_checked(data, decoder):
     assert planes.decoded(data, decoder, (96, 64)) is not None
     assert planes.decoded(data, decoder, (96, 63)) is None
+    if decoder == "libwebp":
+        return
     large = encoded(Image.new("RGB", (700, 500)), "JPEG" if decoder == "mjpeg" else "PNG")
     with mock.patch.object(planes, "_MARGIN", 0):
         assert planes.decoded(large, decoder, (700, 499)) is None
 
 
 def test_where_ffmpeg_objects_pillow_decides():
-    for data in (JPEG, PROGRESSIVE, PNG):
+    for data in (JPEG, PROGRESSIVE, PNG, WEBP):
         with mock.patch.object(planes, "decoded", return_value=None) as asked:
             made = process(data, SMALL)
         assert asked.called
