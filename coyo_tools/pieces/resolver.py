@@ -111,11 +111,17 @@ class Resolver(AbstractResolver):
 
     async def has_word_of(self, name: str) -> bool:
         """Whether a name server knows a name, or knows that there is none such."""
-        try:
-            await self._channel.getaddrinfo(name, family=socket.AF_INET, type=socket.SOCK_STREAM)
-        except aiodns.error.DNSError as error:
-            return error.args[0] in _FINAL
-        return True
+        until = time.monotonic() + self._patience_s
+        while True:
+            try:
+                await self._channel.getaddrinfo(
+                    name, family=socket.AF_INET, type=socket.SOCK_STREAM
+                )
+            except aiodns.error.DNSError as error:
+                if not _is_silence(error) or time.monotonic() >= until:
+                    return error.args[0] in _FINAL
+            else:
+                return True
 
     def forget_silence(self) -> None:
         """Name servers that gave no answer may give one now."""
@@ -155,9 +161,8 @@ class Resolver(AbstractResolver):
                         return _Known((), time.monotonic() + _UNKNOWN_S, NoSuchHost)
                     now_s = time.monotonic()
                     self._gate.narrow(let_in_s, now_s)
-                    # Where answers come soon, c-ares takes it for silence when one takes a second.
-                    silent = error.args[0] == codes.ARES_ETIMEOUT and now_s < asked_until
-                    if number + 1 >= ROUNDS and not silent:
+                    waits = _is_silence(error) and now_s < asked_until
+                    if number + 1 >= ROUNDS and not waits:
                         break
                 else:
                     self._gate.widen()
@@ -171,6 +176,11 @@ class Resolver(AbstractResolver):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._channel.close()
+
+
+def _is_silence(error: aiodns.error.DNSError) -> bool:
+    """No answer in time. Where others have come soon, c-ares calls a second's wait so."""
+    return bool(error.args[0] == codes.ARES_ETIMEOUT)
 
 
 def _from(answer: pycares.AddrInfoResult) -> _Known:

@@ -13,7 +13,7 @@ from tests.servers.dns import SERVFAIL, SILENT, DnsServer
 
 
 class Mute(dict):
-    """Every name gets this code."""
+    """Of every name the same: its code, or how many seconds it takes."""
 
     def __init__(self, code: int) -> None:
         self.code = code
@@ -36,6 +36,18 @@ async def test_a_name_server_that_answers_a_name_it_does_not_know_is_enough():
         (name,) = dns.hits
         assert name.endswith(".example")
         assert name != "img.example"
+
+
+async def test_a_name_server_that_has_to_look_for_the_name_is_waited_for():
+    known = {f"h{n}.example": [f"192.0.2.{n}"] for n in range(60)}
+    with DnsServer(known) as dns:
+        resolver = Resolver([dns.address])
+        for host in known:  # c-ares learns that answers come soon
+            await resolver.resolve(host)
+        dns.found_after_s = Mute(2)
+        found = await ask_around(resolver, [], ["img.example"], guarded=False)
+        assert found == Asked(answered=True)
+        await resolver.close()
 
 
 @pytest.mark.parametrize("code", [SILENT, SERVFAIL])
