@@ -35,8 +35,8 @@ STEPS: tuple[tuple[str, Any, str], ...] = (
     ("header (Pillow)", images, "_open"),
     ("header of JPEGs", plain_jpeg, "header_of"),
     ("EXIF (Pillow)", images, "_orientation"),
-    ("decode (FFmpeg)", planes, "decoded"),
-    ("decode (libjpeg, libwebp)", images, "_decode"),
+    ("decode to planes (FFmpeg, libwebp)", planes, "decoded"),
+    ("decode to pixels (libjpeg, Pillow)", images, "_decode"),
     ("shrink", planes, "shrunk"),
     ("encode", planes, "jpeg"),
 )

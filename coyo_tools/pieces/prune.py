@@ -18,6 +18,7 @@ from coyo_tools.pieces import where
 from coyo_tools.pieces.bites import polars_types
 from coyo_tools.pieces.rules import AnyRule, Rule
 from coyo_tools.pieces.selections import Top, of_part
+from coyo_tools.pieces.sql_parsing import parse
 from coyo_tools.pieces.sql_terms import MIRRORED, column
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def _bounds(rule: AnyRule, types: dict[str, pl.DataType]) -> Iterator[_Bound]:
         if cut is not None and cut.value is not None and rule.by in types:
             yield _Bound(rule.by, ">=", cut.value)
     elif isinstance(rule, Rule) and rule.kind.operator == "sql":
-        yield from _necessary(where.parse(str(rule.value)), types)
+        yield from _necessary(parse(str(rule.value)), types)
     elif isinstance(rule, Rule) and rule.kind.takes_number:
         kind = rule.kind
         if not kind.combine or (kind.combine, kind.operator) in _COMBINED:

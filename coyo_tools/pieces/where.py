@@ -24,14 +24,13 @@ from typing import TYPE_CHECKING, Any
 
 from coyo_tools.pieces import sql_functions as functions
 from coyo_tools.pieces import sql_terms as terms
+from coyo_tools.pieces.sql_parsing import PREFIX, named, parse, too_deep
 from coyo_tools.pieces.sql_terms import Term
 from coyo_tools.words.errors import CoyoError, RuleError, beginning, nearest
 
 if TYPE_CHECKING:
     import polars as pl
     from sqlglot import exp
-
-_PREFIX = "SELECT * FROM t WHERE "
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ def compile_where(sql: str, schema: Mapping[str, pl.DataType]) -> Condition:
     if term.kind not in ("bool", "null"):
         raise RuleError(
             "is not a condition: it gives a value that is neither true nor false",
-            where=_where(sql),
+            where=named(sql),
             todo="compare it with something",
         )
     expr = term.expr_as("bool")
@@ -76,7 +75,7 @@ def compile_number(sql: str, schema: Mapping[str, pl.DataType]) -> tuple[Term, t
     """
     term, columns = _translated(sql, schema)
     if term.kind not in terms.NUMBERS or not columns:
-        raise RuleError("gives no number of a row", where=_where(sql))
+        raise RuleError("gives no number of a row", where=named(sql))
     return term, columns
 
 
@@ -86,56 +85,8 @@ def _translated(sql: str, schema: Mapping[str, pl.DataType]) -> tuple[Term, tupl
     try:
         term = translate(parse(sql))
     except RecursionError as error:
-        raise _too_deep(sql) from error
+        raise too_deep(sql) from error
     return term, tuple(translate.columns)
-
-
-def _too_deep(sql: str) -> RuleError:
-    todo = "write fewer brackets within each other, or shorter sums"
-    return RuleError("is nested too deeply", where=_where(sql), todo=todo)
-
-
-def _where(sql: str) -> str:
-    return f"--where {beginning(sql)!r}"
-
-
-def parse(sql: str) -> exp.Expression:
-    """The tree of a condition. Raises RuleError where it is none."""
-    import sqlglot
-    from sqlglot import exp
-    from sqlglot.errors import ParseError, TokenError
-
-    if not sql.strip():
-        raise RuleError("is empty", where=_where(sql))
-    try:
-        statements = sqlglot.parse(_PREFIX + sql, dialect="duckdb")
-    except ParseError as error:
-        raise _syntax_error(sql, error.errors[0] if error.errors else {}) from error
-    except RecursionError as error:
-        raise _too_deep(sql) from error
-    except TokenError as error:
-        what = "does not end: a quote or comment is left open"
-        raise RuleError(what, where=_where(sql)) from error
-    select = statements[0] if len(statements) == 1 else None
-    parts = {key for key, value in select.args.items() if value} if select is not None else set()
-    if not isinstance(select, exp.Select) or not parts <= {"expressions", "from_", "from", "where"}:
-        raise RuleError("is more than one condition", where=_where(sql), todo="give one condition")
-    tree: exp.Expression = select.args["where"].this
-    return tree
-
-
-def _syntax_error(sql: str, said: Mapping[str, Any]) -> RuleError:
-    lines = sql.split("\n")
-    line, at = int(said.get("line") or 1), int(said.get("col") or 0)
-    column = at - len(_PREFIX) if line == 1 else at
-    near = str(said.get("highlight") or "")
-    column = max(1, min(column - len(near) + 1, len(lines[min(line, len(lines)) - 1]) + 1))
-    place = f"line {line}, character {column}" if len(lines) > 1 else f"character {column}"
-    return RuleError(
-        f"has a syntax error at {place}" + (f", near {near!r}" if near else ""),
-        where=_where(sql),
-        todo='write it as in SQL, such as "num_faces = 0 AND width > 512"',
-    )
 
 
 Handler = Callable[["_Translator", Any], Term]
@@ -159,7 +110,7 @@ class _Translator:
         try:
             return handler(self, node)
         except terms.Mismatch as error:
-            raise RuleError(f"{error} in {_text(node)}", where=_where(self._sql)) from error
+            raise RuleError(f"{error} in {_text(node)}", where=named(self._sql)) from error
 
     def refusal(self, node: Any) -> CoyoError:
         """Why this is no part of a condition on a row."""
@@ -171,7 +122,7 @@ class _Translator:
             why = "is a query of its own; a rule sees one row at a time"
         else:
             why = "is not among the functions and operators of --where (docs/rules.md)"
-        return RuleError(f"{_text(node)} {why}", where=_where(self._sql))
+        return RuleError(f"{_text(node)} {why}", where=named(self._sql))
 
     def column(self, node: exp.Column) -> Term:
         name = self._name(node)
@@ -187,7 +138,7 @@ class _Translator:
 
     def _unknown(self, node: exp.Column, name: str) -> RuleError:
         start = node.this.meta.get("start")
-        place = f" at character {start - len(_PREFIX) + 1}" if start is not None else ""
+        place = f" at character {start - len(PREFIX) + 1}" if start is not None else ""
         near = nearest(name, list(self._schema))
         if node.this.args.get("quoted"):
             todo = "text stands in single quotes; double quotes are for names"
@@ -195,7 +146,7 @@ class _Translator:
             todo = f"did you mean {near!r}?"
         else:
             todo = f"there are {', '.join(self._schema)}"
-        return RuleError(f"no column {name!r}{place}", where=_where(self._sql), todo=todo)
+        return RuleError(f"no column {name!r}{place}", where=named(self._sql), todo=todo)
 
 
 def name_in(schema: Mapping[str, pl.DataType], node: exp.Column) -> str | None:

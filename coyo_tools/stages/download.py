@@ -12,7 +12,7 @@ import queue
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -21,13 +21,12 @@ from typing import TYPE_CHECKING, Any
 
 from coyo_tools.machinery import open_files, resting
 from coyo_tools.machinery.growing_pool import GrowingPool
-from coyo_tools.machinery.storage import folder_at
-from coyo_tools.pieces import shards
 from coyo_tools.pieces.blocklist import BlockList
 from coyo_tools.pieces.hosts import host_of
 from coyo_tools.pieces.rows import Outcome
 from coyo_tools.pieces.tally import Tally
 from coyo_tools.stages.open_shard import Job, OpenShard, ShardUnit
+from coyo_tools.stages.packing import outcomes_of, pack, publish
 from coyo_tools.words.config import DownloadSettings
 from coyo_tools.words.errors import CoyoError
 from coyo_tools.words.failures import Failure
@@ -35,7 +34,6 @@ from coyo_tools.words.failures import Failure
 if TYPE_CHECKING:
     from coyo_tools.pieces.careful import CarefulDecoder
     from coyo_tools.pieces.fetch import Fetched, Fetcher, Moved, Refused
-    from coyo_tools.pieces.lending import Borrower
     from coyo_tools.stages.outages import Vigil
 
 OPEN_SHARDS = 8  # a worker's shards under way at once; more than one only for stragglers
@@ -298,8 +296,8 @@ class _Line:
     async def _add(self, shard: OpenShard, row: int, result: bytes | Failure | Outcome) -> None:
         """Decode and write a row in a thread; publish the shard with its last row."""
         self._turns.answered(shard, row)
-        pack = partial(_pack, shard, row, result, self._settings, self._work.blocked, self._lent)
-        rows, outcome = await self._decoders.run(pack)
+        packed = partial(pack, shard, row, result, self._settings, self._work.blocked, self._lent)
+        rows, outcome = await self._decoders.run(packed)
         error = outcome.failure.error if outcome.failure else None
         self._tally.add(rows, error, outcome.fetched_bytes)
         await self._finish_if_done(shard)
@@ -364,54 +362,3 @@ def _first(group: BaseExceptionGroup[Any]) -> BaseException:
     for error in group.exceptions:
         flat.append(_first(error) if isinstance(error, BaseExceptionGroup) else error)
     return next((e for e in flat if isinstance(e, CoyoError)), flat[0])
-
-
-def _pack(
-    shard: OpenShard,
-    row: int,
-    result: bytes | Failure | Outcome,
-    settings: DownloadSettings,
-    blocked: BlockList,
-    lent: Borrower,
-) -> tuple[int, Outcome]:
-    """Make the outcome of what was fetched and write it; gives the number of rows."""
-    from coyo_tools.pieces.outcomes import outcome_of
-
-    if isinstance(result, Failure):
-        outcome = Outcome(result)
-    elif isinstance(result, Outcome):
-        outcome = result
-    else:
-        try:
-            outcome = outcome_of(result, settings, blocked, shard.careful or lent)
-        except Exception as error:  # noqa: BLE001  one picture must not end a run of days
-            outcome = Outcome(Failure("internal", type(error).__name__))
-    return shard.add(row, outcome), outcome
-
-
-def outcomes_of(
-    out: str, number: int, wanted: Mapping[int, int]
-) -> dict[int, tuple[str | None, Outcome]]:
-    """For each row of ours the url and outcome of its owner in a finished shard."""
-    shard = shards.open_shard(folder_at(out), number)
-    found = {
-        at: (url, result)
-        for at, url, result in shards.outcomes(shard, sorted(set(wanted.values())))
-    }
-    return {row: found[at] for row, at in wanted.items()}
-
-
-def publish(shard: OpenShard, out: str, scratch: str) -> dict[str, Any]:
-    """Finish the shard's files and leave a mark for those that wait for it."""
-    ended_at = time.time()
-    times = {
-        "duration": ended_at - shard.started_at,
-        "start_time": shard.started_at,
-        "end_time": ended_at,
-        "attempts": shard.unit.attempt,
-    }
-    stats = shard.writer.finish(times)
-    if shard.unit.again:
-        shards.install(folder_at(out), shard.unit.number)
-    (Path(scratch) / f"done-{shard.unit.number}").touch()
-    return stats

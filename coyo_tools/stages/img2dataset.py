@@ -22,8 +22,8 @@ from coyo_tools.machinery import open_files
 from coyo_tools.pieces.img2dataset import ROW, SHARD, arguments, failure_of
 from coyo_tools.pieces.rows import Outcome
 from coyo_tools.pieces.tally import Tally
-from coyo_tools.stages.download import outcomes_of, publish
 from coyo_tools.stages.open_shard import OpenShard, ShardUnit
+from coyo_tools.stages.packing import outcomes_of, publish
 from coyo_tools.words.config import DownloadSettings
 from coyo_tools.words.errors import EngineError
 from coyo_tools.words.failures import Failure

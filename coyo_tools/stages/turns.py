@@ -23,6 +23,7 @@ from coyo_tools.pieces.fetch import Fetched, Moved, Refused
 from coyo_tools.pieces.host_limits import LAST_TRIES, OUTAGE_S, Heard, Limits
 from coyo_tools.pieces.hosts import HostQueue, host_of
 from coyo_tools.pieces.outage import Held, Watch, is_life, is_silence, is_spoilt
+from coyo_tools.stages.hearing import found_nobody, heard, was_sent
 from coyo_tools.stages.open_shard import Job, LastTry, Later, OpenShard
 from coyo_tools.stages.stragglers import LOOK_S, Stragglers
 from coyo_tools.words.config import DownloadSettings
@@ -33,10 +34,6 @@ LONGEST_BACKOFF_S = 30.0
 _LOOK_S = 4.0  # at most, between two looks whether a host that was there has returned
 TRIES_WHEN_ASKED_TO_WAIT = 4  # to one of --retries, after 429 and 503
 _WAITING = 8  # rows a connection; where fewer are lined up, the next shard is begun
-_AT_ONCE = frozenset(("connect", "dns"))
-_SILENT = _AT_ONCE | {"timeout", "tls"}
-# Where nothing was sent, or what happened says nothing of the host.
-_UNSENT = frozenset(("bad_url", "blocked", "private_address", "no_such_host", "robots", "internal"))
 
 
 class Turns:
@@ -102,10 +99,10 @@ class Turns:
             if self._may_be_the_network(answer.failure):
                 self.watch.is_silent(now, host, answer.failure)
         self._tell_host(host, answer, took_s)
-        if _was_sent(answer):
+        if was_sent(answer):
             job.shard.sent_to.add(host)
         if isinstance(answer, Refused):
-            if job.gone_at is None and _found_nobody(answer):
+            if job.gone_at is None and found_nobody(answer):
                 job = replace(job, gone_at=asyncio.get_running_loop().time())
             if self._last_try_again(host, job, answer):
                 return None
@@ -336,7 +333,7 @@ class Turns:
             wait_s = min(BACKOFF_S * 2.0**job.tries, LONGEST_BACKOFF_S) * jitter
             return replace(job, tries=job.tries + 1), wait_s
         since = self._queue.gone_since(host)
-        if since is None or not (tries and job.gone_at and _found_nobody(answer)):
+        if since is None or not (tries and job.gone_at and found_nobody(answer)):
             return None
         if not job.last and since > job.gone_at:
             return None  # it has answered others meanwhile
@@ -366,35 +363,6 @@ def _each_scheme_first(jobs: list[Job]) -> list[Job]:
     work the other may."""
     first = {(job.url or "").partition(":")[0]: job for job in reversed(jobs)}
     return [*first.values(), *(job for job in jobs if job not in first.values())]
-
-
-def _was_sent(answer: Fetched | Refused | Moved) -> bool:
-    """Whether anything was sent to the host."""
-    if not isinstance(answer, Refused):
-        return True
-    return answer.reached or answer.failure.error not in _UNSENT
-
-
-def _found_nobody(answer: Refused) -> bool:
-    """Whether a try failed at once, and not by its deadline, for want of a host."""
-    return not answer.reached and answer.failure.error in _AT_ONCE
-
-
-def heard(answer: Fetched | Refused | Moved, took_s: float | None = None) -> Heard:
-    """What an answer tells of the host. took_s: until it was whole, or was given up."""
-    if not isinstance(answer, Refused):
-        return Heard(took_s=took_s)
-    error = answer.failure.error
-    return Heard(
-        reached=answer.reached or error not in _SILENT,
-        wait_s=answer.retry_after_s,
-        failure=answer.failure,
-        sent=_was_sent(answer),
-        telling=answer.reached or not answer.hurried,
-        final=not FAILURES[error].retry,
-        broken=error == "http_5xx",
-        took_s=took_s if answer.reached or (error == "timeout" and not answer.hurried) else None,
-    )
 
 
 def _too_slow() -> Failure:

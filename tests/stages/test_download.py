@@ -34,8 +34,8 @@ class AtOnce:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.most, self._now, self._lock = 0, 0, threading.Lock()
-        self._pack = stage._pack
-        monkeypatch.setattr(stage, "_pack", self.pack)
+        self._pack = stage.pack
+        monkeypatch.setattr(stage, "pack", self.pack)
 
     def pack(self, *given):
         with self._lock:

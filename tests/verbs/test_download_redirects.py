@@ -13,7 +13,7 @@ from aiohttp import web
 
 from coyo_tools.pieces.fetch import Fetched, Fetcher, Moved, Refused
 from coyo_tools.pieces.host_limits import Host
-from coyo_tools.stages import turns
+from coyo_tools.stages import hearing, turns
 from coyo_tools.verbs.download import download
 from tests.servers.hosts import ManyHosts
 from tests.servers.pictures import picture
@@ -146,7 +146,7 @@ async def test_a_host_that_was_asked_too_late_to_answer_is_not_blamed():
         host = Host(connections=8, rate=0.0)
         for _ in range(20):
             host.ask(0.0)
-            host.hear(0.0, turns.heard(answer), 1.0)
+            host.hear(0.0, hearing.heard(answer), 1.0)
         assert host.busy == 0
         strikes.append((host.strikes > 0, host.aside is not None))
     assert strikes == [(False, False), (True, True)]
