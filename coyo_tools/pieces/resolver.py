@@ -2,8 +2,8 @@
 
 What resolves is remembered as long as its record says, within bounds, and so is a name that does
 not exist. Only a name server's word for that is final: one that is silent, refuses or fails
-(SERVFAIL) is asked again, and gets fewer questions at once until it answers. A silent one is asked
-until the patience is over: it may have to look for the name itself.
+(SERVFAIL) is asked again, and gets fewer questions at once where most of them fail. A silent one is
+asked until the patience is over: it may have to look for the name itself.
 """
 
 from __future__ import annotations
@@ -30,7 +30,10 @@ ROUNDS = 2  # of asking every name server, each twice; more where they are silen
 _SHORTEST_TTL_S, _LONGEST_TTL_S = 60.0, 3600.0
 _UNKNOWN_S = 600.0  # how long a name that does not exist is not asked for again
 _SILENT_S = 5.0  # the same, where name servers gave no answer
+_LONGEST_PAUSE = 4  # between two rounds, to the first one
 _REMEMBERED = 100_000
+# Name servers do not keep up where of so many questions more than three in four fail.
+_FEWEST, _MOST_FAIL = 16, 3
 _FINAL = frozenset(
     (codes.ARES_ENOTFOUND, codes.ARES_ENODATA, codes.ARES_ENONAME, codes.ARES_EBADNAME)
 )
@@ -147,27 +150,34 @@ class Resolver(AbstractResolver):
         asked_until = 0.0
         for number in count():
             if number:
-                await asyncio.sleep(random.uniform(0.1, 0.5))  # noqa: S311  not one wave again
+                pause_s = random.uniform(0.1, 0.5)  # noqa: S311  not one wave again
+                await asyncio.sleep(pause_s * min(_LONGEST_PAUSE, 2 ** (number - 1)))
             async with self._gate.passage():
                 let_in_s = time.monotonic()
-                asked_until = asked_until or let_in_s + self._patience_s
-                try:
-                    answer = await self._channel.getaddrinfo(
-                        host, family=self._family, type=socket.SOCK_STREAM
-                    )
-                except aiodns.error.DNSError as error:
-                    if error.args[0] in _FINAL:
-                        self._gate.widen()
-                        return _Known((), time.monotonic() + _UNKNOWN_S, NoSuchHost)
-                    now_s = time.monotonic()
-                    self._gate.narrow(let_in_s, now_s)
-                    waits = _is_silence(error) and now_s < asked_until
-                    if number + 1 >= ROUNDS and not waits:
-                        break
-                else:
-                    self._gate.widen()
-                    return _from(answer)
+                found = await self._ask(host)
+                now_s = time.monotonic()
+            well = not isinstance(found, aiodns.error.DNSError)
+            if number == 0:  # a name without an answer is asked for again and again
+                self._gate.tell(well=well, let_in_s=let_in_s, now_s=now_s)
+            if isinstance(found, _Known):
+                return found
+            asked_until = asked_until or let_in_s + self._patience_s
+            waits = _is_silence(found) and now_s < asked_until
+            if number + 1 >= ROUNDS and not waits:
+                break
         return _Known((), time.monotonic() + _SILENT_S, NoAnswer)
+
+    async def _ask(self, host: str) -> _Known | aiodns.error.DNSError:
+        """What name servers say, or why there is no word of theirs."""
+        try:
+            answer = await self._channel.getaddrinfo(
+                host, family=self._family, type=socket.SOCK_STREAM
+            )
+        except aiodns.error.DNSError as error:
+            if error.args[0] in _FINAL:
+                return _Known((), time.monotonic() + _UNKNOWN_S, NoSuchHost)
+            return error
+        return _from(answer)
 
     async def close(self) -> None:
         """Give up what is still asked for."""
@@ -217,14 +227,17 @@ def _has_ipv6() -> bool:
 
 
 class Gate:
-    """How many may pass at once: halved when those asked do not keep up, widened by and by.
+    """How many may pass at once: halved where most of what is asked fails, for then those asked do
+    not keep up. Of old urls one name in five fails by itself, which says nothing of the others.
 
-    Additive increase, multiplicative decrease, as TCP does (Chiu and Jain, 1989).
+    Additive increase, multiplicative decrease and slow start, as TCP does (RFC 5681, 3.1).
     """
 
     def __init__(self, width: int, narrowest: int = 4, widest: int | None = None) -> None:
         self._width, self._narrowest = float(width), narrowest
+        self._known_to_bear = float("inf")  # beyond it the gate widens slowly
         self._narrowed_s = float("-inf")
+        self._went_well = self._failed = 0  # since the gate was last judged
         self._widest = widest or 4 * width
         self._inside = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
@@ -253,16 +266,20 @@ class Gate:
             self._inside -= 1
             self._let_in()
 
-    def widen(self) -> None:
-        """One got through well."""
-        self._width = min(self._widest, self._width + 1 / self._width)
-
-    def narrow(self, let_in_s: float, now_s: float) -> None:
-        """One did not. Those let in before the gate was last narrowed say nothing new. Times are
-        of one clock."""
-        if let_in_s >= self._narrowed_s:
-            self._width = max(self._narrowest, self._width / 2)
-            self._narrowed_s = now_s
+    def tell(self, *, well: bool, let_in_s: float, now_s: float) -> None:
+        """How it went with one that passed. Those let in before the gate was last narrowed fail
+        for what was known then, and do not count. Times are of one clock."""
+        if well:
+            self._went_well += 1
+            step = 1.0 if self._width < self._known_to_bear else 1 / self._width
+            self._width = min(self._widest, self._width + step)
+        elif let_in_s >= self._narrowed_s:
+            self._failed += 1
+        if self._went_well + self._failed >= max(_FEWEST, self.width):
+            if self._failed > _MOST_FAIL * self._went_well:
+                self._width = self._known_to_bear = max(self._narrowest, self._width / 2)
+                self._narrowed_s = now_s
+            self._went_well = self._failed = 0
 
     def _let_in(self) -> None:
         room = self.width - self._inside

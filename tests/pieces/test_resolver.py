@@ -142,22 +142,71 @@ async def test_a_server_that_drops_what_is_too_much_loses_no_name():
     assert dns.most <= 8
 
 
+@pytest.mark.parametrize("trouble", [SILENT, SERVFAIL])
+async def test_names_without_an_answer_cost_the_others_nothing(trouble):
+    """One in five, as of old urls; none of the others is given up, or waits for them."""
+    names = {f"h{n}.example": trouble if n % 5 == 0 else ["192.0.2.1"] for n in range(1000)}
+    with DnsServer(names, delay_s=0.02) as dns:
+        resolver = Resolver([dns.address], patience_s=3)
+        connections = asyncio.Semaphore(256)
+        lost, most_s = [], 0.0
+
+        async def one(host: str) -> None:
+            nonlocal most_s
+            async with connections:
+                started = time.monotonic()
+                try:
+                    await resolver.resolve(host, 80)
+                except NoAnswer:
+                    lost.append(host)
+                else:
+                    most_s = max(most_s, time.monotonic() - started)
+
+        await asyncio.gather(*(one(host) for host in names))
+        await resolver.close()
+    assert sorted(lost) == sorted(host for host, found in names.items() if found == trouble)
+    assert most_s < 2.5
+
+
 async def test_the_gate_narrows_and_widens_within_bounds():
     gate = Gate(8, narrowest=2, widest=10)
-    for at_s in range(5):
-        gate.narrow(let_in_s=at_s, now_s=at_s)
+    answers(gate, failed=100)
     assert gate.width == 2
-    for _ in range(200):
-        gate.widen()
+    answers(gate, well=200)
     assert gate.width == 10
+
+
+def answers(gate: Gate, well: int = 0, failed: int = 0) -> None:
+    """So many questions, let in and answered one after another."""
+    now_s = time.monotonic()
+    for number in range(well + failed):
+        gate.tell(well=number < well, let_in_s=now_s, now_s=now_s)
+
+
+async def test_names_that_fail_by_themselves_narrow_no_gate():
+    gate = Gate(64, widest=64)
+    for _ in range(50):
+        answers(gate, well=8, failed=8)
+    assert gate.width == 64
+
+
+async def test_the_gate_widens_slowly_where_it_was_too_wide():
+    gate = Gate(64)
+    answers(gate, well=10)
+    assert gate.width == 74
+    answers(gate, failed=64)
+    assert gate.width == 37
+    answers(gate, well=40)
+    assert gate.width == 38
 
 
 async def test_a_wave_that_is_lost_narrows_the_gate_once():
     gate = Gate(16)
-    for at_s in (5.0, 5.1, 5.2):
-        gate.narrow(let_in_s=1.0, now_s=at_s)
+    for _ in range(64):
+        gate.tell(well=False, let_in_s=1.0, now_s=5.0)
     assert gate.width == 8
-    gate.narrow(let_in_s=5.1, now_s=9.0)
+    for _ in range(16):
+        gate.tell(well=False, let_in_s=5.1, now_s=9.0)
     assert gate.width == 4
 
 
