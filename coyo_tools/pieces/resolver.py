@@ -129,6 +129,7 @@ class Resolver(AbstractResolver):
     def forget_silence(self) -> None:
         """Name servers that gave no answer may give one now."""
         self._forgotten += 1
+        self._gate.forget()
         self._known = {h: each for h, each in self._known.items() if each.error is not NoAnswer}
 
     async def _find(self, host: str) -> _Known:
@@ -234,13 +235,18 @@ class Gate:
     """
 
     def __init__(self, width: int, narrowest: int = 4, widest: int | None = None) -> None:
-        self._width, self._narrowest = float(width), narrowest
+        self._first_width, self._narrowest, self._widest = width, narrowest, widest or 4 * width
+        self._inside = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self.forget()
+
+    def forget(self) -> None:
+        """Be as wide as at first: what was learnt holds no more."""
+        self._width = float(self._first_width)
         self._known_to_bear = float("inf")  # beyond it the gate widens slowly
         self._narrowed_s = float("-inf")
         self._went_well = self._failed = 0  # since the gate was last judged
-        self._widest = widest or 4 * width
-        self._inside = 0
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._let_in()
 
     @property
     def width(self) -> int:

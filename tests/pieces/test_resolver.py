@@ -200,6 +200,29 @@ async def test_the_gate_widens_slowly_where_it_was_too_wide():
     assert gate.width == 38
 
 
+async def test_what_a_gate_has_learnt_is_forgotten_and_those_that_wait_get_in():
+    gate = Gate(8, narrowest=1)
+    answers(gate, failed=200)
+    assert gate.width == 1
+    through = 0
+
+    async def one() -> None:
+        nonlocal through
+        async with gate.passage():
+            through += 1
+            await asyncio.sleep(60)
+
+    tasks = [asyncio.create_task(one()) for _ in range(30)]
+    await asyncio.sleep(0)
+    assert through == 1
+    gate.forget()
+    await asyncio.sleep(0.01)
+    assert through == gate.width == 8
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
 async def test_a_wave_that_is_lost_narrows_the_gate_once():
     gate = Gate(16)
     for _ in range(64):
@@ -283,7 +306,9 @@ async def test_silence_that_is_forgotten_is_asked_about_again_at_once():
         dns.names["img.example"] = ["192.0.2.1"]
         with pytest.raises(NoAnswer):
             await addresses(resolver, "img.example")
+        resolver._gate._width = 1.0
         resolver.forget_silence()
+        assert resolver._gate.width == module.AT_ONCE
         assert await addresses(resolver, "img.example") == ["192.0.2.1"]
         assert resolver.known("img.example") == ["192.0.2.1"]
         assert resolver.known("other.example") == []
