@@ -170,15 +170,24 @@ class Resolver(AbstractResolver):
 
     async def _ask(self, host: str) -> _Known | aiodns.error.DNSError:
         """What name servers say, or why there is no word of theirs."""
-        try:
-            answer = await self._channel.getaddrinfo(
-                host, family=self._family, type=socket.SOCK_STREAM
-            )
-        except aiodns.error.DNSError as error:
-            if error.args[0] in _FINAL:
-                return _Known((), time.monotonic() + _UNKNOWN_S, NoSuchHost)
-            return error
-        return _from(answer)
+        families = [self._family]
+        if self._family == socket.AF_UNSPEC:
+            # That there is no address c-ares says of both families where it is so of one and the
+            # other's question got no answer: then each is asked about by itself.
+            families += [socket.AF_INET, socket.AF_INET6]
+        for family in families:
+            try:
+                answer = await self._channel.getaddrinfo(
+                    host, family=family, type=socket.SOCK_STREAM
+                )
+            except aiodns.error.DNSError as error:
+                if error.args[0] not in _FINAL:
+                    return error
+                if error.args[0] != codes.ARES_ENODATA:
+                    break
+            else:
+                return _from(answer)
+        return _Known((), time.monotonic() + _UNKNOWN_S, NoSuchHost)
 
     async def close(self) -> None:
         """Give up what is still asked for."""

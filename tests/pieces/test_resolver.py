@@ -63,6 +63,24 @@ async def test_a_name_that_does_not_exist_is_not_asked_for_again(names):
         await resolver.close()
 
 
+@pytest.mark.parametrize(
+    ("failures", "expected"), [(2, ["192.0.2.1"]), (99, NoAnswer), (0, NoSuchHost)]
+)
+async def test_no_address_of_ipv6_says_nothing_of_one_of_ipv4(failures, expected):
+    """c-ares tells of the question that is answered last."""
+    with DnsServer({"img.example": ["192.0.2.1"] if failures else []}) as dns:
+        dns.fail_first["img.example"] = failures
+        dns.late_aaaa_s = 0.3
+        resolver = Resolver([dns.address])
+        resolver._family = socket.AF_UNSPEC
+        if isinstance(expected, list):
+            assert await addresses(resolver, "img.example") == expected
+        else:
+            with pytest.raises(expected):
+                await resolver.resolve("img.example", 80)
+        await resolver.close()
+
+
 @pytest.mark.parametrize("host", ["nobody.invalid", "a.onion"])
 async def test_names_that_never_exist_are_not_asked_for(host):
     with DnsServer({host: ["192.0.2.1"]}) as dns:

@@ -30,6 +30,7 @@ class DnsServer:
         self.names, self.ttl_s, self.delay_s, self.host = names, ttl_s, delay_s, host
         self.hits: Counter[str] = Counter()
         self.fail_first: Counter[str] = Counter()  # how many times a name fails before it is well
+        self.late_aaaa_s = 0.0  # how much later than others questions for IPv6 are answered
         self.found_after_s: dict[str, float] = {}  # that a name is first asked for; then at once
         self.capacity: int | None = None  # questions at once; what is beyond is dropped
         self.under_way = self.most = 0
@@ -70,11 +71,12 @@ class DnsServer:
             return
         self.under_way += 1
         self.most = max(self.most, self.under_way)
-        name, _, _ = _question(data)
+        name, kind, _ = _question(data)
         found_at = self._found_at.setdefault(
             name, self._loop.time() + self.found_after_s.get(name, 0.0)
         )
         wait_s = max(self.delay_s, found_at - self._loop.time())
+        wait_s += self.late_aaaa_s if kind == AAAA else 0.0
         self._loop.call_later(wait_s, self._answer, data, peer)
 
     def _answer(self, data: bytes, peer) -> None:
