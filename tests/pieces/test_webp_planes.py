@@ -86,7 +86,7 @@ def test_nothing_behind_the_picture_is_read_as_part_of_it():
     length = int.from_bytes(data[at : at + 4], "little")
     less = length - 40
     cut = data[:at] + less.to_bytes(4, "little") + data[at + 4 : at + 4 + less]
-    cut += b"XXXX" + (32).to_bytes(4, "little") + bytes(32) + data[at + 4 + length + length % 2 :]
+    cut += b"JUNK" + (32).to_bytes(4, "little") + bytes(32) + data[at + 4 + length + length % 2 :]
     assert len(cut) == len(data)
     assert webp_planes.decoded(data, (60, 47)) is not None
     assert webp_planes.decoded(cut, (60, 47)) is None
