@@ -129,7 +129,7 @@ class Resolver(AbstractResolver):
     def forget_silence(self) -> None:
         """Name servers that gave no answer may give one now."""
         self._forgotten += 1
-        self._gate.forget()
+        self._gate.forget(time.monotonic())
         self._known = {h: each for h, each in self._known.items() if each.error is not NoAnswer}
 
     async def _find(self, host: str) -> _Known:
@@ -247,13 +247,13 @@ class Gate:
         self._first_width, self._narrowest, self._widest = width, narrowest, widest or 4 * width
         self._inside = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self.forget()
+        self.forget(float("-inf"))
 
-    def forget(self) -> None:
-        """Be as wide as at first: what was learnt holds no more."""
+    def forget(self, now_s: float) -> None:
+        """Be as wide as at first: what was learnt holds no more, nor how those let in go on."""
         self._width = float(self._first_width)
         self._known_to_bear = float("inf")  # beyond it the gate widens slowly
-        self._narrowed_s = float("-inf")
+        self._narrowed_s = now_s
         self._went_well = self._failed = 0  # since the gate was last judged
         self._let_in()
 
@@ -282,8 +282,8 @@ class Gate:
             self._let_in()
 
     def tell(self, *, well: bool, let_in_s: float, now_s: float) -> None:
-        """How it went with one that passed. Those let in before the gate was last narrowed fail
-        for what was known then, and do not count. Times are of one clock."""
+        """How it went with one that passed. Those let in before the gate was last narrowed, or
+        was to forget, fail for what was known then, and do not count. Times are of one clock."""
         if well:
             self._went_well += 1
             step = 1.0 if self._width < self._known_to_bear else 1 / self._width

@@ -229,9 +229,12 @@ async def test_what_a_gate_has_learnt_is_forgotten_and_those_that_wait_get_in():
     tasks = [asyncio.create_task(one()) for _ in range(30)]
     await asyncio.sleep(0)
     assert through == 1
-    gate.forget()
+    gate.forget(now_s=5.0)
     await asyncio.sleep(0.01)
     assert through == gate.width == 8
+    for _ in range(64):
+        gate.tell(well=False, let_in_s=4.0, now_s=6.0)
+    assert gate.width == 8
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
