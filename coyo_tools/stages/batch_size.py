@@ -7,7 +7,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from coyo_tools.pieces.scores.base import Sample
+from coyo_tools.pieces.scores.base import IMAGE, Sample
 from coyo_tools.pieces.scores.lanes import Lane
 from coyo_tools.words.errors import EngineError
 from coyo_tools.words.failures import Failure
@@ -15,6 +15,7 @@ from coyo_tools.words.failures import Failure
 ON_CPU = 8  # on one core ViT-B-32 is fastest there: what lies between its layers fits the cache
 LARGEST_ON_GPU = 256  # beyond, a GPU is no faster
 TEXTS = 256  # captions that are counted at once
+GREYS = 32  # pictures that are hashed at once
 UNMEASURED = 32  # on a GPU, of a score that has no value for a grey picture
 _TRIAL = 8  # rows of the batch that memory is measured with
 _SHARE = 0.4  # of the free memory for one batch: two are under way, and memory is fragmented
@@ -30,9 +31,9 @@ class BatchSizes:
 
     def of(self, lane: Lane) -> int:
         """How many rows to score at once."""
-        if lane.needs_image or lane.uses_device:
+        if lane.uses_device or IMAGE in lane.inputs:
             return self._by_lane.get(lane.label, self._size)
-        return max(TEXTS, self._size)
+        return max(GREYS if lane.needs_image else TEXTS, self._size)
 
     def largest(self, lanes: Sequence[Lane]) -> int:
         """The largest size of lanes that look at pictures."""

@@ -210,7 +210,7 @@ class Decoders:
                 todo="run the same command again, with less memory in use or fewer --workers",
             )
         crashed = Failure("decoder_crashed", how_it_ended(status))
-        lot.found.append(panel.prepare_decoded(row, crashed))
+        lot.found.append(panel.failed(row, crashed))
 
     def _start(self) -> None:
         mine, theirs = Pipe()

@@ -269,7 +269,7 @@ class ScoreWork:
         gathered = Gathered(panel, crew)
         for row, error in islice(zip(rows_of(shard), errors, strict=True), MEASURED_ROWS):
             crashed = Failure(error) if error == "decoder_crashed" else None
-            gathered.add(panel.prepare_decoded(row, crashed) if crashed else panel.prepare(row))
+            gathered.add(panel.failed(row, crashed) if crashed else panel.prepare(row))
         gathered.end()
         return gathered.table()
 

@@ -12,10 +12,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from coyo_tools.pieces.decoding import decode, unconvertible
-from coyo_tools.pieces.scores.base import Sample
+from coyo_tools.pieces.decoding import decode, decode_grey, grey, unconvertible
+from coyo_tools.pieces.scores.base import GREY, IMAGE, Sample
 from coyo_tools.pieces.scores.embeddings import Kept
 from coyo_tools.pieces.scores.lanes import Lane, blaming
 from coyo_tools.stages.batch_size import BatchSizes
@@ -26,6 +28,7 @@ from coyo_tools.words.failures import Failure
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from PIL import Image
 
 
 class Clock:
@@ -92,10 +95,20 @@ class Panel:
     clock: Clock = field(default_factory=Clock)
     least_side: int | None = None  # px that decoding has to leave; None: all
 
-    @property
+    @cached_property
     def needs_image(self) -> bool:
         """Whether any score looks at the picture."""
         return any(lane.needs_image for lane in self.lanes)
+
+    @property
+    def uses_device(self) -> bool:
+        """Whether a model runs in any."""
+        return any(lane.uses_device for lane in self.lanes)
+
+    @cached_property
+    def inputs(self) -> frozenset[str]:
+        """What the scores look at."""
+        return frozenset(chain.from_iterable(lane.inputs for lane in self.lanes))
 
     def schema(self) -> pa.Schema:
         """id, key, the columns asked for, error."""
@@ -108,16 +121,27 @@ class Panel:
 
     def prepare(self, row: Row) -> Prepared:
         """Decode the picture once and preprocess it for every score. Runs in a thread."""
-        image: Any = None
-        if self.needs_image and row.picture is not None:
-            with self.clock.timed("decode"):
-                image = decode(row.picture, self.least_side)
-        return self.prepare_decoded(row, image)
+        if not self.needs_image or row.picture is None:
+            return self._prepared(row, None, None, None)
+        with self.clock.timed("decode"):
+            image = decode(row.picture, self.least_side) if IMAGE in self.inputs else None
+            pixels: Any = None
+            if GREY in self.inputs and not isinstance(image, Failure):
+                pixels = decode_grey(row.picture) if image is None else _grey(image)
+        if isinstance(image, Failure):
+            return self.failed(row, image)
+        if isinstance(pixels, Failure):
+            return self.failed(row, pixels)
+        return self._prepared(row, image, pixels, None)
 
-    def prepare_decoded(self, row: Row, image: Any) -> Prepared:
-        """Preprocess what came of the row's picture: the picture, a Failure, None for none."""
-        failure = image if isinstance(image, Failure) else None
-        sample = Sample(row.key or "", row.caption, None if failure else image, row.facts)
+    def failed(self, row: Row, failure: Failure) -> Prepared:
+        """The same of a row whose picture is not to be had: what looks at its caption alone."""
+        return self._prepared(row, None, None, failure)
+
+    def _prepared(
+        self, row: Row, image: Image.Image | None, pixels: Any, failure: Failure | None
+    ) -> Prepared:
+        sample = Sample(row.key or "", row.caption, image, row.facts, pixels)
         ready = []
         for lane in self.lanes:
             with self.clock.timed(lane.label):
@@ -127,6 +151,17 @@ class Panel:
         if self.kept:
             return Prepared(replace(row, picture=None), tuple(ready), failure)
         return Prepared(Row(row.key, row.id, None), tuple(ready), failure)
+
+
+def _grey(image: Image.Image) -> Any:
+    """Of a decoded picture, or why it has none."""
+    try:
+        return grey(image)
+    except (OSError, ValueError):
+        failure = unconvertible(image)
+        if failure is None:
+            raise
+        return failure
 
 
 def _prepare(lane: Lane, sample: Sample) -> Any:

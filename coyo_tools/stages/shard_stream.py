@@ -6,13 +6,16 @@ the one before are in hand. Each shard comes before its rows, so that they can b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, islice
 
 from coyo_tools.machinery.watchdog import bounded
 from coyo_tools.pieces.shard_reader import Shard, read_shard
 from coyo_tools.stages.crew import Crew
 from coyo_tools.stages.decoders import Decoders
 from coyo_tools.stages.score_table import Panel, Prepared, Row
+
+_ROWS = 16
 
 
 class ShardStream:
@@ -60,9 +63,23 @@ def prepared(
         with bounded():
             return panel.prepare(item)
 
+    def prepare_lot(lot: Sequence[Shard | Row]) -> Sequence[Shard | Prepared]:
+        return [prepare(item) for item in lot]
+
     if not panel.needs_image:
         return map(prepare, stream)
     largest = panel.sizes.largest(panel.lanes)
     if decoders is not None:
         return decoders.in_order(panel, stream, largest)
-    return crew.in_order(prepare, stream, largest + 2 * crew.threads)
+    if panel.uses_device:
+        return crew.in_order(prepare, stream, largest + 2 * crew.threads)
+    lots = crew.in_order(prepare_lot, _lots(stream), 2 * crew.threads)
+    return chain.from_iterable(lots)
+
+
+def _lots(stream: Iterable[Shard | Row]) -> Iterator[list[Shard | Row]]:
+    """Rows that a thread makes ready one after the other, where handing over each by itself would
+    cost as much as hashing it."""
+    items = iter(stream)
+    while lot := list(islice(items, _ROWS)):
+        yield lot

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from PIL import Image
 
-from coyo_tools.pieces.scores.base import IMAGE, TEXT, Sample, Score, ScoreColumn
+from coyo_tools.pieces.scores.base import GREY, IMAGE, TEXT, Sample, Score, ScoreColumn
 from coyo_tools.pieces.scores.lanes import Lane, load_lanes
 from coyo_tools.stages import score as stage
 from coyo_tools.stages import score_table
@@ -100,6 +102,50 @@ def test_rows_without_a_value_and_failed_rows_take_no_place_in_a_batch() -> None
         "corrupt_image",
         None,
     ]
+
+
+class Seen(Recorder):
+    """A score that keeps what it is shown of pictures."""
+
+    def prepare(self, sample: Sample) -> Any:
+        self.batches.append([sample.image, sample.grey])  # type: ignore[list-item]
+        return sample.key
+
+    def score(self, prepared: Sequence[str]) -> Sequence[Any]:
+        return (prepared,)
+
+
+def encoded(image: Image.Image, kind: str) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_who_looks_at_the_picture_without_its_colours_gets_pillows_conversion(beside: bool) -> None:
+    """beside: whether another score wants the colours."""
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8))
+    pictures = {
+        "jpeg": encoded(noise, "JPEG"),
+        "png": encoded(noise.convert("RGBA"), "PNG"),
+        "broken": encoded(noise, "JPEG")[:900],
+        "lab": encoded(Image.new("LAB", (8, 8)), "TIFF"),  # converts to colours, not to grey
+        "empty": b"",
+    }
+    seen = Seen()
+    panel = panel_of(seen, 2, (GREY,))
+    if beside:
+        colours = panel_of(Seen(), 2).lanes
+        panel = dataclasses.replace(panel, lanes=[*colours, *panel.lanes])
+    table = gathered(panel, list(pictures), pictures=pictures)
+    errors = [None, None, "corrupt_image", "corrupt_image", "empty"]
+    assert table.column("error").to_pylist() == errors
+    assert table.column("test").to_pylist() == ["jpeg", "png", None, None, None]
+    assert len(seen.batches) == 2
+    for key, (image, grey) in zip(pictures, seen.batches, strict=False):
+        assert (image is not None) == beside
+        expected = np.asarray(Image.open(io.BytesIO(pictures[key])).convert("L"))
+        assert np.array_equal(grey, expected)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("inputs", [(TEXT,), (IMAGE,)])

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from coyo_tools.pieces.shard_reader import Shard, find_shards
+from coyo_tools.stages import shard_stream
 from coyo_tools.stages.crew import Crew
 from coyo_tools.stages.decoders import Decoders
 from coyo_tools.stages.score import ScoreWork
@@ -39,7 +40,11 @@ def cut(shard: Shard) -> None:
 
 
 @pytest.mark.parametrize("processes", [False, True])
-def test_each_shard_comes_before_its_rows(shards: tuple[Shard, ...], processes: bool) -> None:
+@pytest.mark.parametrize("together", [1, 2, 100])
+def test_each_shard_comes_before_its_rows(
+    shards: tuple[Shard, ...], processes: bool, together: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shard_stream, "_ROWS", together)
     stream, panel = ShardStream(iter(shards)), panels.whole()
     with Crew(2, None) as crew:
         if processes:

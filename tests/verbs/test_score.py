@@ -267,9 +267,10 @@ def test_each_tar_is_read_once_for_all_columns(
             taken[str(self.name)] += len(data)
             return data
 
-    real, decode = shard_reader.open_shard, stage.decode
+    real, decode, decode_grey = shard_reader.open_shard, stage.decode, stage.decode_grey
     monkeypatch.setattr(shard_reader, "open_shard", lambda shard: Counted(real(shard).detach()))
     monkeypatch.setattr(stage, "decode", lambda *a: decoded.append(1) or decode(*a))
+    monkeypatch.setattr(stage, "decode_grey", lambda *a: decoded.append(1) or decode_grey(*a))
     with opens(opened):
         coyo_tools.score(shards, tmp_path / "out", settings())
     sizes = [os.stat(path).st_size for path in paths]
@@ -299,7 +300,8 @@ def test_pictures_are_not_decoded_for_text_columns(
     from coyo_tools.stages import score_table as stage
 
     shards = write_shards(tmp_path / "shards", 1, 2)
-    monkeypatch.setattr(stage, "decode", lambda *_: pytest.fail("decoded"))
+    for name in ("decode", "decode_grey"):
+        monkeypatch.setattr(stage, name, lambda *_: pytest.fail("decoded"))
     result = coyo_tools.score(shards, tmp_path / "out", settings(*TEXT))
     assert result.rows == 2
 

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from PIL import Image
 
+    from coyo_tools.pieces.decoding import Array
+
 IMAGE = "image"
+GREY = "grey"  # the picture without its colours, which a JPEG gives faster than all of it
 TEXT = "text"
 ROW = "row"  # KEY.json: what the shard knows of the row
 
@@ -44,12 +47,15 @@ class Sample:
 
     image: decoded, as Pillow opens it (no EXIF rotation), shared by all scores: not to be
     changed; None where no score wants it. facts: KEY.json of the shard, {} where there is none.
+    grey: what Pillow's conversion to L gives of the picture, uint8 (height, width), shared as well;
+    None where no score wants it.
     """
 
     key: str
     caption: str | None
     image: Image.Image | None
     facts: Mapping[str, Any] = field(default_factory=dict)
+    grey: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -180,9 +186,9 @@ class Encoder:
 class Score:
     """The declaration: everything else reads it.
 
-    inputs: of IMAGE, TEXT, ROW. load: gives a Scorer, or a Head where there is an encoder. weights:
-    its own, None where the encoder's are all. exact: the values are those COYO published, where
-    picture and caption are unchanged. note: why they may differ, where they may. extra: of
+    inputs: of IMAGE, GREY, TEXT, ROW. load: gives a Scorer, or a Head where there is an encoder.
+    weights: its own, None where the encoder's are all. exact: the values are those COYO published,
+    where picture and caption are unchanged. note: why they may differ, where they may. extra: of
     pyproject.toml; packages: what of it is imported, by import name. written: whether the columns
     are the scores' own; those of embeddings go elsewhere.
     """
@@ -205,7 +211,7 @@ class Score:
     @property
     def needs_image(self) -> bool:
         """Whether it looks at the picture."""
-        return IMAGE in self.inputs
+        return IMAGE in self.inputs or GREY in self.inputs
 
     @property
     def needs_shard(self) -> bool:

@@ -5,23 +5,32 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from coyo_tools.pieces.phash import phash_hex
-from coyo_tools.pieces.scores.base import IMAGE, Sample, Score, ScoreColumn, Setup
+from coyo_tools.pieces.phash import phash_of_grey, phashes_of_greys
+from coyo_tools.pieces.scores.base import GREY, Sample, Score, ScoreColumn, Setup
+
+_KEPT = 1 << 20  # px: a larger picture is hashed at once, so that few bytes wait for a batch
 
 
 class _Hasher:
-    """Hashes in the decoding threads; there is no model to batch for."""
+    """Small pictures wait for others, since a batch of them is faster.
 
-    def prepare(self, sample: Sample) -> str:
-        assert sample.image is not None
-        return phash_hex(sample.image)
+    at_once: none do, where what is prepared is handed from process to process.
+    """
 
-    def score(self, prepared: Sequence[str]) -> Sequence[Any]:
-        return (prepared,)
+    def __init__(self, at_once: bool) -> None:
+        self._most_px = 0 if at_once else _KEPT
+
+    def prepare(self, sample: Sample) -> Any:
+        assert sample.grey is not None
+        return sample.grey if sample.grey.size <= self._most_px else phash_of_grey(sample.grey)
+
+    def score(self, prepared: Sequence[Any]) -> Sequence[Any]:
+        hashes = iter(phashes_of_greys([each for each in prepared if not isinstance(each, str)]))
+        return ([each if isinstance(each, str) else next(hashes) for each in prepared],)
 
 
-def _load(_: Setup) -> _Hasher:
-    return _Hasher()
+def _load(setup: Setup) -> _Hasher:
+    return _Hasher(at_once=setup.prepares_only)
 
 
 SCORE = Score(
@@ -29,7 +38,7 @@ SCORE = Score(
     columns=(
         ScoreColumn("image_phash", "string", "64-bit DCT hash of the picture, 16 hex digits"),
     ),
-    inputs=(IMAGE,),
+    inputs=(GREY,),
     model="imagehash.phash, hash_size 8, highfreq_factor 4, as Pillow 9 to 12.1 give it",
     licence="BSD-2-Clause",
     load=_load,

@@ -63,6 +63,11 @@ class Lane:
         return ", ".join(column.name for column in chain.from_iterable(written))
 
     @property
+    def inputs(self) -> frozenset[str]:
+        """What the scores look at."""
+        return frozenset(chain.from_iterable(score.inputs for score in self.scores))
+
+    @property
     def needs_image(self) -> bool:
         """Whether any of the scores looks at the picture."""
         return any(score.needs_image for score in self.scores)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from importlib.metadata import EntryPoint, entry_points
 
+from coyo_tools.machinery.without_pandas import keep_pandas
 from coyo_tools.pieces.scores.base import Score, weights_of
 from coyo_tools.words.errors import PluginError
 
@@ -39,6 +40,7 @@ def plugins(own: Sequence[Score], taken: Iterable[str]) -> tuple[Score, ...]:
 
 
 def _load(point: EntryPoint) -> Sequence[Score]:
+    keep_pandas()
     try:
         found = point.load()
     except Exception as error:  # a foreign module raises anything
