@@ -1,14 +1,20 @@
-"""image_phash beside an imagehash loop: encoded bytes to hash, one core, the same pictures.
+"""image_phash beside an imagehash loop: encoded bytes to hash, and whole `coyo score` runs.
 
-    python benchmarks/bench_phash.py [--runs 7] [--pictures 40]
+    python benchmarks/bench_phash.py [--runs 7] [--pictures 40] [--whole 6400]
 
 The demo's photographs as they are, and scaled to four sizes as JPEG (quality 88). Every hash is
 compared first, by imagehash in the order of Pillow 9 to 12.1: a difference stops the benchmark.
-Runs are interleaved and the figure is the median of pictures per CPU second of the one thread that
+
+From bytes to hashes: one core, in batches of 32 as a worker of `coyo score` hashes them. Runs are
+interleaved and the figure is the median of pictures per CPU second of the one thread that
 works, so that other processes on the machine disturb it little. The first picture of a width or
 height costs about 0.1 ms more, for weights that are then kept: the last line is of pictures whose
 widths and heights all are new. The last column: how many times faster than imagehash decoding alone
 is, more than which cannot be reached.
+
+Whole: `coyo score SHARDS -c image_phash`, start-up, tar and parquet included, beside a loop over
+the same shards with tarfile, Pillow and imagehash that writes keys and hashes. Pictures per CPU
+second of all processes; wall seconds too, where the loop has one core and `coyo score` all of them.
 """
 
 from __future__ import annotations
@@ -16,24 +22,31 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import shutil
 import statistics
+import sys
+import tarfile
 import time
 import warnings
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from pathlib import Path
 
 for library in ("OPENBLAS", "OMP", "MKL"):  # one core for both sides; read when numpy is imported
     os.environ[f"{library}_NUM_THREADS"] = "1"
 
 import imagehash  # noqa: E402
-from harness import Spread, machine, versions, write_section  # noqa: E402
+from harness import OUT, Spread, compare, machine, run_once, versions, write_section  # noqa: E402
 from PIL import Image  # noqa: E402
 
 from coyo_tools.pieces import shrink  # noqa: E402
-from coyo_tools.pieces.decoding import jpeg_pixels  # noqa: E402
+from coyo_tools.pieces.decoding import decode_grey, fast_pixels  # noqa: E402
 from coyo_tools.pieces.demo_data import demo_pictures, picture_bytes  # noqa: E402
-from coyo_tools.pieces.phash import phash_of_bytes  # noqa: E402
+from coyo_tools.pieces.scores.base import Sample, Setup  # noqa: E402
+from coyo_tools.pieces.scores.image_phash import SCORE  # noqa: E402
+from coyo_tools.stages.batch_size import GREYS  # noqa: E402
 
+PER_SHARD = 400
 SIDES_PX = (400, 640, 1200, 1600)  # the longer side
 Loop = Callable[[Sequence[bytes]], list[str]]
 
@@ -60,7 +73,15 @@ def ours_anew(pictures: Sequence[bytes]) -> list[str]:
 
 
 def ours(pictures: Sequence[bytes]) -> list[str]:
-    return [phash_of_bytes(data) for data in pictures]
+    hasher = SCORE.load(Setup())
+    found: list[str] = []
+    for first in range(0, len(pictures), GREYS):
+        samples = (
+            Sample("", None, None, grey=decode_grey(data))
+            for data in pictures[first : first + GREYS]
+        )
+        found += hasher.score([hasher.prepare(sample) for sample in samples])[0]
+    return found
 
 
 def sets(count: int) -> dict[str, list[bytes]]:
@@ -118,18 +139,88 @@ def theirs_to_decoding(pictures: Sequence[bytes], runs: int) -> float:
 def decoded(pictures: Sequence[bytes]) -> list[str]:
     for data in pictures:
         image = Image.open(io.BytesIO(data))
-        if jpeg_pixels(data, image) is None:
+        if fast_pixels(data, image) is None:
             image.load()
     return []
+
+
+def whole(name: str, pictures: Sequence[bytes], count: int, runs: int) -> str:
+    """A line of the second table: whole processes over so many pictures in shards."""
+    folder, scores = OUT / "phash-shards", OUT / "phash-scores"
+    write_shards(folder, pictures, count)
+    loop = [sys.executable, "-W", "ignore", __file__, "--loop", str(folder)]
+    coyo = [sys.executable, "-m", "coyo_tools", "score", str(folder), "-o", str(scores)]
+    commands = {"loop": loop, "coyo": [*coyo, "-c", "image_phash", "--progress", "none"]}
+    found = compare(commands, runs, before=lambda _: shutil.rmtree(scores, ignore_errors=True))
+    if not scores.exists():  # the loop came last
+        run_once(commands["coyo"])
+    right = expected(pictures)
+    assert hashes_in(scores) == [right[n % len(right)] for n in range(count)], f"differ: {name}"
+    theirs, mine = (
+        Spread.of([count / run.cpu_s for run in found[each].runs]) for each in ("loop", "coyo")
+    )
+    walls = [found[each].wall_s.text(1) for each in ("loop", "coyo")]
+    ratio = theirs.median and mine.median / theirs.median
+    for path in (folder, scores):
+        shutil.rmtree(path)
+    return f"| {name} | {theirs.text(0)} | {mine.text(0)} | {ratio:.2f} | {' | '.join(walls)} |"
+
+
+def write_shards(folder: Path, pictures: Sequence[bytes], count: int) -> None:
+    """The pictures over and over, as `coyo download` packs them."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for first in range(0, count, PER_SHARD):
+        with tarfile.open(folder / f"{first // PER_SHARD:05d}.tar", "w") as tar:
+            for number in range(first, min(count, first + PER_SHARD)):
+                data = pictures[number % len(pictures)]
+                kind = (Image.open(io.BytesIO(data)).format or "").lower().replace("jpeg", "jpg")
+                files = {kind: data, "txt": b"a caption", "json": b'{"id": %d}' % number}
+                for extension, content in files.items():
+                    member = tarfile.TarInfo(f"{number:016d}.{extension}")
+                    member.size = len(content)
+                    tar.addfile(member, io.BytesIO(content))
+
+
+def loop(folder: Path) -> None:
+    """What a notebook does."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    keys, hashes = [], []
+    for path in sorted(folder.glob("*.tar")):
+        with tarfile.open(path) as tar:
+            for member in tar:
+                key, _, extension = member.name.partition(".")
+                if extension not in ("txt", "json"):
+                    handle = tar.extractfile(member)
+                    assert handle is not None
+                    keys.append(key)
+                    hashes.append(str(imagehash.phash(Image.open(io.BytesIO(handle.read())))))
+    pq.write_table(pa.table({"key": keys, "image_phash": hashes}), OUT / "phash-loop.parquet")
+
+
+def hashes_in(folder: Path) -> list[str]:
+    """Of the scores, in their order."""
+    import pyarrow.parquet as pq
+
+    files = sorted(folder.glob("*.parquet"))
+    return [each for f in files for each in pq.read_table(f)["image_phash"].to_pylist()]
 
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--runs", type=int, default=7)
     options.add_argument("--pictures", type=int, default=40)
+    options.add_argument("--whole", type=int, default=6400, help="pictures of whole runs")
+    options.add_argument("--whole-runs", type=int, default=5)
+    options.add_argument("--loop", type=Path, help="run the loop, as the benchmark starts it")
     options.add_argument("--dry-run", action="store_true", help="do not write RESULTS.md")
     asked = options.parse_args()
     warnings.simplefilter("ignore")
+    if asked.loop:
+        loop(asked.loop)
+        return
     lines = [
         f"{machine()}; {versions('imagehash', 'pillow', 'simplejpeg', 'numpy', 'scipy')}. "
         f"One core; medians of {asked.runs} interleaved runs; the hashes are equal.",
@@ -137,10 +228,21 @@ def main() -> None:
         "| pictures | imagehash loop, pictures/s | coyo_tools, pictures/s | times | at most |",
         "|---|---:|---:|---:|---:|",
     ]
-    for name, pictures in sets(asked.pictures).items():
+    every = sets(asked.pictures)
+    for name, pictures in every.items():
         lines.append(line(name, pictures, asked.runs, ours))
     new = of_different_sizes(asked.pictures)
     lines.append(line("JPEG, from 300 px, every size new", new, asked.runs, ours_anew))
+    lines += [
+        "",
+        f"Whole runs over {asked.whole:,} pictures, medians of {asked.whole_runs}:",
+        "",
+        "| pictures | loop, pictures a CPU second | `coyo score` | times | loop, wall s "
+        "| `coyo score`, wall s |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for name in list(every)[:2]:
+        lines.append(whole(name, every[name], asked.whole, asked.whole_runs))
     print("\n".join(lines))
     if not asked.dry_run:
         write_section("image_phash: pictures a second", "\n".join(lines))

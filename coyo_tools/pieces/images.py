@@ -12,7 +12,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from coyo_tools.pieces import plain_jpeg, planes, resize
-from coyo_tools.pieces.decoding import jpeg_pixels, kept_buffer, loaded, luma
+from coyo_tools.pieces.decoding import fast_pixels, kept_buffer, loaded, luma
 from coyo_tools.pieces.encoding import encode, rgbx
 from coyo_tools.pieces.sniffing import looks_like, sniff
 from coyo_tools.words.config import DownloadSettings
@@ -277,7 +277,7 @@ def _decode_and_hash(image: Image.Image, data: bytes) -> tuple[Image.Image, str]
     so both are had from one decoding, and nothing is decoded smaller or with plainer chroma."""
     from coyo_tools.pieces.phash import phash_hex, phash_of_grey
 
-    pixels = jpeg_pixels(data, image)
+    pixels = fast_pixels(data, image)
     if pixels is not None:
         return _without_copy(pixels), phash_of_grey(luma(pixels))
     decoded = loaded(data, image)

@@ -44,8 +44,8 @@ def phash_of_bytes(data: bytes) -> str:
 
 
 def phashes_of_greys(pictures: Sequence[Array]) -> list[str]:
-    """The hashes of several, as `phash_of_grey` gives each; in four fifths of the time where they
-    are small: a step's code is found in the core's caches from the second picture on."""
+    """The hashes of several, as `phash_of_grey` gives each; in less time, since a step's code is in
+    the core's caches from the second picture on."""
     small = [shrink(pixels) for pixels in pictures]
     return [_hash(pixels) for pixels in small]
 

@@ -39,7 +39,7 @@ PICTURE_EXTENSIONS = frozenset(
 _COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 _GLOB = frozenset("*?[")
 _ENDS = 1 << 16  # bytes at each end that go into a shard's identity
-_AHEAD = 1 << 20  # bytes of a request to a web server
+_AHEAD = 1 << 20  # bytes that are read at once, or asked of a web server
 _MAX_ID = 1 << 63
 _MOST_DIGITS = len(str(_MAX_ID))
 
@@ -248,7 +248,7 @@ def open_shard(shard: Shard) -> IO[bytes]:
     """The tar's bytes. Raises SourceNotFound."""
     try:
         if not is_remote(shard.url):
-            return local_path(shard.url).open("rb")
+            return local_path(shard.url).open("rb", _AHEAD)
         if is_web(shard.url):
             file = RangeFile(Place(shard.url, shard.url), shard.bytes, Traffic())
             return io.BufferedReader(file, _AHEAD)

@@ -1,8 +1,9 @@
-"""The planes of YCbCr that a lossy WebP holds, by the libwebp that Pillow brings.
+"""The planes of YCbCr that a lossy WebP holds, or its colours, by the libwebp that Pillow brings.
 
 Pillow hands out RGB: colour that libwebp has enlarged and converted, for the scaler to convert and
 shrink again. libwebp gives the planes themselves too, and is asked to where Pillow has opened the
-file, so that what is no sound WebP remains Pillow's to judge.
+file, so that what is no sound WebP remains Pillow's to judge. The colours are Pillow's own, without
+the way they take through an animation's canvas.
 """
 
 from __future__ import annotations
@@ -12,7 +13,10 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import numpy as np
     from av import VideoFrame
+
+    Array = np.ndarray[Any, np.dtype[np.uint8]]
 
 _FIRST_CHUNK = 12  # behind RIFF, the file's length and WEBP
 _BEFORE_PIXELS = 3  # chunks at most: VP8X, ICCP, and the picture
@@ -58,10 +62,10 @@ def decoded(data: bytes, size: tuple[int, int]) -> VideoFrame | None:
     libwebp objects, or cannot be reached."""
     import av
 
-    decode, at = _decode_into(), _picture_at(data)
-    if decode is None or at is None or lossy_size(data) != size:
+    picture = _picture(data, size)
+    decode = picture and _decode_into("WebPDecodeYUVInto", planes=3)
+    if not decode:
         return None
-    picture = data[at : at + _chunk_bytes(data, at)]  # or it would read on in what lies behind
     frame: VideoFrame = av.VideoFrame(*size, "yuv420p")
     into: list[int] = []
     for plane in frame.planes:
@@ -69,9 +73,27 @@ def decoded(data: bytes, size: tuple[int, int]) -> VideoFrame | None:
     return frame if decode(picture, len(picture), *into) else None
 
 
+def decode_colours(data: bytes, into: Array) -> bool:
+    """Fill uint8 (height, width, 4), in one piece, with the red, green and blue of such a picture,
+    and 255. False where libwebp objects, cannot be reached, or the picture has another size."""
+    height, width, _ = into.shape
+    picture = _picture(data, (width, height))
+    decode = picture and _decode_into("WebPDecodeRGBAInto", planes=1)
+    if not decode:
+        return False
+    return bool(decode(picture, len(picture), into.ctypes.data, into.nbytes, into.strides[0]))
+
+
+def _picture(data: bytes, size: tuple[int, int]) -> bytes:
+    """Its own chunk, or libwebp would read on in what lies behind; empty where it has no such
+    size."""
+    at = _picture_at(data) if lossy_size(data) == size else None
+    return b"" if at is None else data[at : at + _chunk_bytes(data, at)]
+
+
 @cache
-def _decode_into() -> Callable[..., Any] | None:
-    """libwebp's WebPDecodeYUVInto; None where Pillow has no libwebp, or keeps it to itself.
+def _decode_into(name: str, planes: int) -> Callable[..., Any] | None:
+    """A function of libwebp's; None where Pillow has no libwebp, or keeps it to itself.
 
     The symbol is looked for in Pillow's own extension, so that it is found in the very library
     that this has loaded, wherever that lies. It checks the planes' sizes against the picture's.
@@ -81,10 +103,11 @@ def _decode_into() -> Callable[..., Any] | None:
     try:
         from PIL import _webp
 
-        found = ctypes.CDLL(_webp.__file__).WebPDecodeYUVInto
+        found: Any = getattr(ctypes.CDLL(_webp.__file__), name)
     except (ImportError, OSError, AttributeError):
         return None
     plane = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
-    found.argtypes = (ctypes.c_char_p, ctypes.c_size_t, *plane, *plane, *plane)
+    found.argtypes = (ctypes.c_char_p, ctypes.c_size_t, *(plane * planes))
     found.restype = ctypes.c_void_p
-    return found
+    loaded: Callable[..., Any] = found
+    return loaded

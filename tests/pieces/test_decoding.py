@@ -6,6 +6,7 @@ import io
 import struct
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,6 +34,30 @@ def small_jpeg(sampling: int, progressive: bool) -> bytes:
     return buffer.getvalue()
 
 
+def webps() -> list[bytes]:
+    """Lossy ones, of even and odd sides, with what may stand beside the picture, transparent, still
+    in a film's container, and one without loss."""
+    image = Image.open(io.BytesIO(photographs(1)[0])).convert("RGB")
+    turned, clear = Image.Exif(), image.resize((64, 48)).convert("RGBA")
+    turned[0x0112] = 6
+    clear.putalpha(image.resize((64, 48)).convert("L"))
+    kinds: list[tuple[Image.Image, dict[str, Any]]] = [
+        (image.resize((150, 101)), {"quality": 70}),
+        (image.resize((33, 48)), {"quality": 20, "exif": turned}),
+        (image.resize((1, 7)), {"quality": 100, "icc_profile": b"odd", "xmp": b"<x/>"}),
+        (clear, {"quality": 50}),
+        (image.resize((40, 40)), {"lossless": True}),
+        (image.resize((64, 48)), {"save_all": True, "append_images": [clear]}),
+    ]
+    found = []
+    for kind, options in kinds:
+        buffer = io.BytesIO()
+        kind.save(buffer, "WEBP", **options)
+        found.append(buffer.getvalue())
+    return found
+
+
+WEBPS = webps()
 PNGS = list(of_all_kinds().values())
 SMALL_JPEGS = [small_jpeg(s, p) for s in (0, 1, 2) for p in (False, True)]
 
@@ -93,6 +118,17 @@ def test_damaged_pictures_never_raise(number: int, data: st.DataObject) -> None:
 def test_damaged_jpegs_fare_as_with_pillow(data: st.DataObject) -> None:
     """The faster decoder gives Pillow's pixels or leaves the picture to Pillow."""
     assert_as_pillow(damaged(data, data.draw(st.sampled_from(SMALL_JPEGS))))
+
+
+@pytest.mark.parametrize("data", WEBPS)
+def test_webps_have_pillows_pixels(data: bytes) -> None:
+    assert_as_pillow(data)
+
+
+@given(st.data())
+@settings(max_examples=400, deadline=None)
+def test_damaged_webps_fare_as_with_pillow(data: st.DataObject) -> None:
+    assert_as_pillow(damaged(data, data.draw(st.sampled_from(WEBPS))))
 
 
 @given(st.data(), st.booleans())

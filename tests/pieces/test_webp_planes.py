@@ -74,9 +74,19 @@ def test_planes_are_the_pictures():
     assert max(np.abs(plane.astype(int) - 128).max() for plane in (blue, red)) <= 2
 
 
+def test_colours_are_pillows():
+    for size in ((60, 47), (1, 3), (33, 16)):
+        data, into = webp(size=size), np.zeros((*size[::-1], 4), np.uint8)
+        assert webp_planes.decode_colours(data, into)
+        assert np.array_equal(into[:, :, :3], np.asarray(Image.open(io.BytesIO(data))))
+        assert (into[:, :, 3] == 255).all()
+
+
 def test_only_the_size_that_was_checked_is_decoded():
     assert webp_planes.decoded(webp(), (60, 46)) is None
     assert webp_planes.decoded(webp()[:-200], (60, 47)) is None
+    for data, height in ((webp(), 46), (webp()[:-200], 47)):
+        assert not webp_planes.decode_colours(data, np.zeros((height, 60, 4), np.uint8))
 
 
 def test_nothing_behind_the_picture_is_read_as_part_of_it():
@@ -113,5 +123,6 @@ def test_where_libwebp_cannot_be_reached_pillow_decodes(trouble):
     assert np.abs(ours - pillows).mean() < 1.5
 
 
-def test_it_is_reached_here():
-    assert webp_planes._decode_into() is not None
+@pytest.mark.parametrize(("name", "planes"), [("WebPDecodeYUVInto", 3), ("WebPDecodeRGBAInto", 1)])
+def test_it_is_reached_here(name, planes):
+    assert webp_planes._decode_into(name, planes=planes) is not None

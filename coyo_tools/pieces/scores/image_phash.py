@@ -8,7 +8,7 @@ from typing import Any
 from coyo_tools.pieces.phash import phash_of_grey, phashes_of_greys
 from coyo_tools.pieces.scores.base import GREY, Sample, Score, ScoreColumn, Setup
 
-_KEPT = 1 << 20  # px: a larger picture is hashed at once, so that few bytes wait for a batch
+_KEPT = 1 << 21  # px: a larger picture is hashed at once, so that few bytes wait for a batch
 
 
 class _Hasher:
