@@ -35,8 +35,8 @@ format: $(ALL) ## Format the code and put the imports in order
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-test: $(ALL) ## Run every test
-	$(BIN)/python -m pytest $(ARGS)
+test: $(ALL) ## Run every test, in two processes side by side; with ARGS='...' pytest with these
+	$(BIN)/python tools/run_tests.py $(ARGS)
 
 test-fast: $(ALL) ## Run the tests that take less than about ten seconds each
 	$(BIN)/python -m pytest -m 'not slow' $(ARGS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import importlib.util
 import inspect
 import os
 import re
@@ -13,6 +14,8 @@ import tomllib
 import zipfile
 from importlib.metadata import version
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
@@ -187,6 +190,36 @@ def test_continuous_integration_does_what_a_contributor_does() -> None:
     subprocess.run(["bash", "-n", str(script)], check=True)
     assert text.rstrip().endswith("make check\nmake test")
     assert "set -euo pipefail" in text
+
+
+@pytest.fixture
+def run_tests() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("run_tests", ROOT / "tools" / "run_tests.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_test_is_run_by_one_of_both_processes(run_tests: ModuleType) -> None:
+    given = [ROOT / each for half in run_tests.halves() for each in half]
+    files = [file for each in given for file in ([each] if each.is_file() else each.rglob("*"))]
+    tests = [file for file in files if file.match("test_*.py")]
+    assert sorted(tests) == sorted((ROOT / "tests").rglob("test_*.py"))
+
+
+@pytest.mark.parametrize(
+    ("failing", "arguments", "status"),
+    [("tests/verbs", [], 3), ("tests/words", [], 3), ("no", [], 0), ("-x", ["-x"], 3)],
+)
+def test_a_failure_of_either_is_one_of_the_whole(
+    run_tests: ModuleType, failing: str, arguments: list[str], status: int, monkeypatch: Any
+) -> None:
+    stands_for_pytest = f"import sys; sys.exit(3 * ({failing!r} in sys.argv))"
+    monkeypatch.setattr(run_tests, "PYTEST", (sys.executable, "-c", stands_for_pytest))
+    monkeypatch.setattr(run_tests.shutil, "copyfileobj", lambda *_: None)
+    assert run_tests.main(arguments) == status
 
 
 def test_help_of_every_verb_and_setting_is_complete_without_the_docs() -> None:
