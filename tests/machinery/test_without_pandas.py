@@ -13,7 +13,7 @@ import pytest
 import coyo_tools
 from tests.tars import sample, write_tar
 
-pytest.importorskip("pandas", reason="without it there is nothing to spare")
+pytest.importorskip("pandas", reason="pandas is not installed")
 ARROW = "import pyarrow as pa; pa.table({'a': ['x', None]})['a'].to_numpy()"
 
 

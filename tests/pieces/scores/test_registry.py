@@ -15,7 +15,7 @@ from coyo_tools.pieces.scores import (
     meaning_of,
     scores_of,
 )
-from coyo_tools.pieces.scores.base import IMAGE, ROW, TEXT, Score, ScoreColumn
+from coyo_tools.pieces.scores.base import GREY, IMAGE, ROW, TEXT, Score, ScoreColumn
 from coyo_tools.words.errors import MissingExtra, SettingsError
 from coyo_tools.words.schema import COYO
 
@@ -26,7 +26,7 @@ EVERY_SCORE = pytest.mark.parametrize("score", SCORES, ids=lambda score: score.n
 @EVERY_SCORE
 def test_a_declaration_is_complete(score: Score) -> None:
     assert score.columns
-    assert set(score.inputs) <= {IMAGE, TEXT, ROW}
+    assert set(score.inputs) <= {IMAGE, GREY, TEXT, ROW}
     assert score.inputs
     assert score.model
     assert score.licence
