@@ -88,15 +88,17 @@ class Verdict(Generic[Row]):
 class Watch(Generic[Row]):
     """What one process knows of its network. Times are seconds on the loop's clock.
 
-    outages: noticed so far. gone_since: of the one that lasts; None while there is none. lived_at:
+    longest_try_s: that a try may take. outages: noticed so far. gone_since: of the one that lasts; None while there is none. lived_at:
     when anybody last answered.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, longest_try_s: float = 0.0) -> None:
         self.outages = 0
+        self._longest_try_s = longest_try_s
         self.gone_since: float | None = None
         self.lived_at = -math.inf
         self._streak = Streak()
+        self._silence = (math.inf, -math.inf)  # the last long one: when it began and ended
         self._held: deque[Held[Row]] = deque()
         self._witnesses: dict[str, str] = {}  # by host the url, the latest last
         self._remembered_at = -math.inf
@@ -113,7 +115,7 @@ class Watch(Generic[Row]):
 
     def lives(self, now: float, url: str | None) -> None:
         """The host of a url has answered."""
-        self.lived_at = now
+        self._is_heard(now)
         # Hosts that answer in step would show the same one each time.
         enough = len(self._witnesses) == REMEMBERED
         if enough and now - self._remembered_at < _REMEMBER_EVERY_S:
@@ -124,6 +126,13 @@ class Watch(Generic[Row]):
         self._witnesses[host] = url or ""
         if len(self._witnesses) > REMEMBERED:
             del self._witnesses[next(iter(self._witnesses))]
+
+    def _is_heard(self, now: float) -> None:
+        """Somebody has answered."""
+        began = self._streak.began
+        if self.lived_at < began <= now - SETTLE_S and self._streak.is_odd:
+            self._silence = began, now
+        self.lived_at = now
 
     def is_silent(self, now: float, host: str, failure: Failure) -> None:
         """A host gave no answer."""
@@ -151,7 +160,7 @@ class Watch(Generic[Row]):
     def judge(self, asked_at: float, now: float, found: Asked) -> Verdict[Row]:
         """Of the rows that failed before this was asked; none where the network is gone."""
         if found.answered:
-            self.lived_at = now
+            self._is_heard(now)
         if self.lived_at > asked_at:
             return self._verdict(asked_at, slow=now - asked_at > SETTLE_S)
         if not self._is_gone(found):
@@ -182,8 +191,14 @@ class Watch(Generic[Row]):
     def _verdict(self, until: float, *, slow: bool) -> Verdict[Row]:
         """slow: somebody answered in the end, and may not have been reached at first."""
         verdict: Verdict[Row] = Verdict([], [])
+        began, ended = self._silence
         for held in self._take(until):
-            unsure = held.streak.is_odd and (slow or held.failure.error in _AT_ONCE)
+            # What was heard after it failed may have come before, if everybody was silent then;
+            # and what was asked in the silence may fail after it.
+            odd = held.streak.is_odd or (
+                began - SETTLE_S <= held.at <= ended + self._longest_try_s + SETTLE_S
+            )
+            unsure = odd and (slow or held.failure.error in _AT_ONCE)
             (verdict.unsure if unsure else verdict.failed).append(held)
         return verdict
 

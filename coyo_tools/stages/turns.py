@@ -58,7 +58,7 @@ class Turns:
         )
         self.take, self.close = self._queue.take, self._queue.close
         self.wants_more = self._queue.wants_more
-        self.watch: Watch[Job] = Watch()
+        self.watch: Watch[Job] = Watch(settings.timeout_s)
         self._stragglers = Stragglers(
             self._queue, settings.timeout_s, self.try_a_last_time, self._wait_no_longer
         )

@@ -147,6 +147,41 @@ def test_rows_that_failed_while_nobody_answered_at_first_are_tried_again():
     assert (verdict.failed, rows(verdict.unsure)) == ([], of("a", "b", "c"))
 
 
+@pytest.mark.parametrize(
+    ("at", "again"),
+    [
+        (98.5, False),  # well before everybody was silent
+        (99.5, True),  # answers that came before were heard after it
+        (103.0, True),  # asked for in the silence
+        (114.0, True),  # the silence, a try of ten seconds
+        (115.0, False),
+    ],
+)
+def test_a_row_that_fails_around_a_silence_of_all_hosts_is_tried_again(at: float, again: bool):
+    watch: Watch[str] = Watch(longest_try_s=10)
+    heard = "http://c.example/"
+    if at < 100:
+        fail(watch, "odd", failure=SILENT, at=at)
+        watch.lives(at + 0.1, heard)
+    fail(watch, "a", "b", "c", failure=LATE)
+    watch.lives(103, heard)  # there was no network for three seconds, and nobody noticed
+    if at >= 103:
+        fail(watch, "odd", failure=SILENT, at=at)
+    watch.lives(130, heard)
+    verdict = watch.settled()
+    assert ("row of odd" in rows(verdict.unsure)) == again
+    assert ("row of odd" in rows(verdict.failed)) == (not again)
+
+
+def test_what_fails_around_a_short_silence_has_failed():
+    watch: Watch[str] = Watch(longest_try_s=10)
+    fail(watch, "a", "b", "c", failure=LATE)
+    watch.lives(100.9, "http://c.example/")
+    fail(watch, "odd", failure=SILENT, at=101)
+    watch.lives(130, "http://c.example/")
+    assert rows(watch.settled().failed) == of("a", "b", "c", "odd")
+
+
 def test_an_answer_while_it_asks_counts_and_later_failures_wait():
     watch = watch_of("a")
     fail(watch, "b", at=102)
