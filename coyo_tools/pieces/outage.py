@@ -88,8 +88,8 @@ class Verdict(Generic[Row]):
 class Watch(Generic[Row]):
     """What one process knows of its network. Times are seconds on the loop's clock.
 
-    longest_try_s: that a try may take. outages: noticed so far. gone_since: of the one that lasts; None while there is none. lived_at:
-    when anybody last answered.
+    longest_try_s: that a try may take. outages: noticed so far. gone_since: of the one that lasts;
+    None while there is none. lived_at: when anybody last answered.
     """
 
     def __init__(self, longest_try_s: float = 0.0) -> None:
