@@ -1,7 +1,7 @@
 """Spares a process of ours pandas, which nothing here uses.
 
 Arrow imports it, where it is installed, the first time that it makes a column of Python's values or
-values of a column: to know pandas' own when it sees them. That takes time, and some 50 MB in every
+values of a column: to know pandas' own when it sees them. That takes time and memory in every
 process. What other packages import themselves they get; arrow, once it has been told that there is
 none, still knows its tables and not each of its values, so where packages that are not known here
 are called, all stays as it is.

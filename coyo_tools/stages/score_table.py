@@ -130,8 +130,6 @@ class Panel:
                 pixels = decode_grey(row.picture) if image is None else _grey(image)
         if isinstance(image, Failure):
             return self.failed(row, image)
-        if isinstance(pixels, Failure):
-            return self.failed(row, pixels)
         return self._prepared(row, image, pixels, None)
 
     def failed(self, row: Row, failure: Failure) -> Prepared:
@@ -141,11 +139,14 @@ class Panel:
     def _prepared(
         self, row: Row, image: Image.Image | None, pixels: Any, failure: Failure | None
     ) -> Prepared:
-        sample = Sample(row.key or "", row.caption, image, row.facts, pixels)
+        """pixels: the picture's grey, or why it has none, which fails those who look at it."""
+        ungrey = pixels if isinstance(pixels, Failure) else None
+        sample = Sample(row.key or "", row.caption, image, row.facts, None if ungrey else pixels)
         ready = []
         for lane in self.lanes:
             with self.clock.timed(lane.label):
-                found = failure if lane.needs_image and failure else _prepare(lane, sample)
+                missing = failure or (ungrey if GREY in lane.inputs else None)
+                found = missing if lane.needs_image and missing else _prepare(lane, sample)
             failure = failure or (found if isinstance(found, Failure) else None)
             ready.append(None if isinstance(found, Failure) else found)
         if self.kept:

@@ -78,8 +78,8 @@ def prepared(
 
 
 def _lots(stream: Iterable[Shard | Row]) -> Iterator[list[Shard | Row]]:
-    """Rows that a thread makes ready one after the other, where handing over each by itself would
-    cost as much as hashing it."""
+    """Rows that a thread makes ready one after the other: where no model runs, a row is done so
+    soon that handing it over by itself would count."""
     items = iter(stream)
     while lot := list(islice(items, _ROWS)):
         yield lot

@@ -135,12 +135,16 @@ def test_who_looks_at_the_picture_without_its_colours_gets_pillows_conversion(be
     seen = Seen()
     panel = panel_of(seen, 2, (GREY,))
     if beside:
-        colours = panel_of(Seen(), 2).lanes
-        panel = dataclasses.replace(panel, lanes=[*colours, *panel.lanes])
+        (lane,) = panel_of(Seen(), 2).lanes
+        named = dataclasses.replace(lane.scores[0], columns=(ScoreColumn("own", "string", ""),))
+        lanes = [Lane((named,), lane.scorer), *panel.lanes]
+        panel = dataclasses.replace(panel, lanes=lanes, columns=("own", "test"))
     table = gathered(panel, list(pictures), pictures=pictures)
     errors = [None, None, "corrupt_image", "corrupt_image", "empty"]
     assert table.column("error").to_pylist() == errors
     assert table.column("test").to_pylist() == ["jpeg", "png", None, None, None]
+    if beside:  # who looks at colours has them where there is no grey
+        assert table.column("own").to_pylist() == ["jpeg", "png", None, "lab", None]
     assert len(seen.batches) == 2
     for key, (image, grey) in zip(pictures, seen.batches, strict=False):
         assert (image is not None) == beside
